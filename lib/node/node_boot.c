@@ -1,0 +1,536 @@
+/* lib/node/node_boot.c - from a data directory to a core that can be stepped: open, recover, bootstrap.
+ *
+ * A pristine directory becomes a cluster of one, or, with initial_members, this host's
+ * part of a cluster whose ids every host derives alike from the list. Either way the
+ * state begins at entry 1 of term 1, which no log holds: it is the base of every log. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "lib/base/rk_assert.h"
+#include "lib/node/node_internal.h"
+
+#define BOOT_INDEX 1
+#define BOOT_TERM  1
+
+/* ---- the stores ------------------------------------------------------------------------- */
+
+struct progress {
+    struct node *node;
+    const char *what;
+};
+
+static void on_progress(void *userdata, unsigned percent)
+{
+    struct progress *progress = userdata;
+    const struct node_config *config = &progress->node->config;
+
+    if (config->progress)
+        config->progress(config->userdata, progress->what, percent);
+}
+
+int node_open_stores(struct node *node, char **ret_error)
+{
+    struct store_rows_config rows = {.cache_bytes = node->config.rows_cache_bytes};
+    struct store_log_config log = {.cache_bytes = node->config.log_cache_bytes};
+    struct progress progress = {.node = node, .what = "recovering the rows"};
+    int r = store_rows_open(node->dir, &rows, on_progress, &progress, &node->rows, ret_error);
+
+    if (r != 0)
+        return r;
+    progress.what = "recovering the log";
+    r = store_log_open(node->dir, &log, on_progress, &progress, &node->log, ret_error);
+    if (r == 0)
+        r = mvcc_open(node->rows, node->group.number, &node->group.mvcc);
+    return r;
+}
+
+void node_close_stores(struct node *node)
+{
+    mvcc_free(node->group.mvcc);
+    node->group.mvcc = NULL;
+    store_log_close(node->log);
+    node->log = NULL;
+    store_rows_close(node->rows);
+    node->rows = NULL;
+}
+
+/* ---- the group ----------------------------------------------------------------------------- */
+
+struct boot_scan {
+    struct node *node;
+    struct raft_entry *entries;
+    uint64_t count, cap, applied;
+    struct rk_list members; /* of boot_members: what entries point to */
+    int error;
+};
+
+struct boot_members {
+    struct rk_list link;
+    struct raft_members core;
+};
+
+static void scan_members(struct boot_scan *scan, struct raft_entry *entry, struct rk_slice payload)
+{
+    struct node_members *members = RK_NEW(struct node_members);
+    struct boot_members *kept = RK_NEW(struct boot_members);
+
+    scan->error = node_members_decode(payload, members);
+    node_members_to_raft(members, &kept->core);
+    entry->members = &kept->core;
+    rk_list_push_back(&scan->members, &kept->link);
+    if (scan->error == 0 && entry->index > scan->applied)
+        node_configs_append(&scan->node->group, entry->index, members);
+    free(members);
+}
+
+static bool scan_entry(void *userdata, const struct store_entry *stored)
+{
+    struct boot_scan *scan = userdata;
+    struct raft_entry *entry;
+
+    if (scan->count == scan->cap) {
+        scan->cap = scan->cap ? scan->cap * 2 : 1024;
+        scan->entries = rk_realloc(scan->entries, scan->cap * sizeof(scan->entries[0]));
+    }
+    entry = &scan->entries[scan->count++];
+    *entry = (struct raft_entry){.index = stored->index,
+                                 .term = stored->term,
+                                 .kind = stored->kind,
+                                 .bytes = (uint32_t)stored->payload.len};
+    if (entry->kind == RAFT_ENTRY_MEMBERS)
+        scan_members(scan, entry, stored->payload);
+    if (entry->index > scan->applied) { /* not in the rows yet: will be applied from the cache */
+        struct rk_blob *payload = stored->payload.len > 0 ? rk_blob_copy(stored->payload) : NULL;
+
+        node_cache_push(&scan->node->group.cache, entry->index, entry->term, entry->kind, payload);
+        rk_blob_unref(payload);
+    }
+    scan->node->group.log_bytes += stored->payload.len;
+    return scan->error == 0;
+}
+
+static void scan_deinit(struct boot_scan *scan)
+{
+    struct rk_list *it;
+
+    while ((it = rk_list_pop_front(&scan->members)))
+        free(RK_LIST_ITEM(it, struct boot_members, link));
+    free(scan->entries);
+}
+
+struct boot_term {
+    uint64_t index, term;
+};
+
+static bool take_term(void *userdata, const struct store_entry *entry)
+{
+    struct boot_term *at = userdata;
+
+    at->term = entry->index == at->index ? entry->term : 0;
+    return false;
+}
+
+/* Whether the log holds the entry that the rows stand at. */
+static int log_reaches(struct node *node, const struct mvcc_meta *meta, const struct store_base *base,
+                       uint64_t last, bool *ret)
+{
+    struct boot_term at = {.index = meta->applied_index, .term = base->term};
+    int r = 0;
+
+    *ret = false;
+    if (meta->applied_index > last)
+        return 0;
+    if (meta->applied_index > base->index)
+        r = store_log_read(node->log, node->group.number, meta->applied_index, take_term, &at);
+    *ret = r == 0 && at.term == meta->applied_term;
+    return r > 0 ? 0 : r;
+}
+
+/* The rows may be ahead of the log: a crash came while a snapshot was being installed, or this host led and
+ * committed, by the others' disks, entries that its own had not flushed. What is applied is committed: the
+ * log starts again behind it. */
+static int align_log(struct node *node, const struct mvcc_meta *meta, struct store_base *base, uint64_t *last)
+{
+    bool reaches;
+    int r = log_reaches(node, meta, base, *last, &reaches);
+
+    if (r != 0 || reaches)
+        return r;
+    *base = (struct store_base){.index = meta->applied_index, .term = meta->applied_term};
+    *last = base->index;
+    r = store_log_begin(node->log);
+    if (r == 0)
+        r = store_log_reset(node->log, node->group.number, base);
+    return r == 0 ? store_log_commit(node->log) : r;
+}
+
+static int scan_log(struct node *node, struct boot_scan *scan, const struct store_base *base, uint64_t last,
+                    char **ret_error)
+{
+    int r;
+
+    if (last <= base->index)
+        return 0;
+    r = store_log_read(node->log, node->group.number, base->index + 1, scan_entry, scan);
+    if (r == STORE_E_CORRUPT || (r == 0 && (scan->error != 0 || base->index + scan->count != last))) {
+        *ret_error = rk_asprintf(
+            "entry %llu of the raft log in %s is damaged: this host cannot be trusted to have what it "
+            "acknowledged. Remove it from the cluster on another member, move the data directory "
+            "away, and join again",
+            (unsigned long long)(base->index + scan->count + 1), store_dir_path(node->dir));
+        return STORE_E_REFUSED;
+    }
+    return r;
+}
+
+static int make_core(struct node *node, const struct mvcc_meta *meta, const struct store_vote *vote,
+                     const struct store_base *base, const struct boot_scan *scan)
+{
+    struct raft_config config = {
+        .id = node->identity.member_id,
+        .election_timeout_us = node->config.election_timeout_ms * RK_USEC_PER_MSEC,
+        .heartbeat_us = node->config.heartbeat_ms * RK_USEC_PER_MSEC,
+        .append_entries_max = RK_APPEND_ENTRIES_MAX,
+        .append_bytes_max = RK_APPEND_BYTES_MAX,
+        .inflight_bytes_max = 8 * RK_APPEND_BYTES_MAX,
+        .inflight_messages_max = 256,
+        .uncommitted_bytes_max = RK_UNCOMMITTED_BYTES_MAX,
+        .seed = rk_random_id(),
+    };
+    struct raft_boot boot = {
+        .vote = {.term = vote->term, .voted_for = vote->voted_for},
+        .base_index = base->index,
+        .base_term = base->term,
+        .commit = meta->applied_index,
+        .members_index = meta->members_index,
+        .entries = scan->entries,
+        .count = scan->count,
+        .now_us = node_now_us(node),
+    };
+
+    /* What is in force as of the rows is the first configuration: later ones come with the entries. */
+    node_members_to_raft(&RK_LIST_ITEM(node->group.configs.next, struct node_config_entry, link)->members,
+                         &boot.members);
+    node->group.raft = raft_new(&config, &boot);
+    return node->group.raft ? 0 : -EBADMSG;
+}
+
+static int first_config(struct node *node, const struct mvcc_meta *meta)
+{
+    struct node_members *members = RK_NEW(struct node_members);
+    int r = meta->members.len > 0 ? node_members_decode(meta->members, members) : 0;
+
+    if (r == 0)
+        node_configs_append(&node->group, meta->members_index, members);
+    free(members);
+    return r;
+}
+
+static int load(struct node *node, struct boot_scan *scan, char **ret_error)
+{
+    struct store_vote vote;
+    struct store_base base;
+    struct mvcc_meta meta;
+    uint64_t last;
+    int r = node_snapshot_resume(node, ret_error);
+
+    if (r == 0)
+        r = store_log_state(node->log, node->group.number, &vote, &base, &last);
+    if (r != 0)
+        return r;
+    mvcc_meta(node->group.mvcc, &meta);
+    if (meta.applied_index < base.index) {
+        *ret_error = rk_asprintf(
+            "the rows in %s end at entry %llu but the log begins after %llu: they do not belong together. "
+            "Move the data directory away and join the cluster again",
+            store_dir_path(node->dir), (unsigned long long)meta.applied_index,
+            (unsigned long long)base.index);
+        return STORE_E_REFUSED;
+    }
+    r = align_log(node, &meta, &base, &last);
+    if (r == 0)
+        r = first_config(node, &meta);
+    scan->applied = meta.applied_index;
+    if (r == 0)
+        r = scan_log(node, scan, &base, last, ret_error);
+    if (r == 0)
+        r = make_core(node, &meta, &vote, &base, scan);
+    node->group.handed = node->group.applied = meta.applied_index;
+    node->group.revision = meta.revision;
+    node->group.keys = meta.keys;
+    return r;
+}
+
+int node_load_group(struct node *node, char **ret_error)
+{
+    struct boot_scan scan = {.node = node};
+    struct node_group *group = &node->group;
+    int r;
+
+    rk_list_init(&scan.members);
+    group->role = RAFT_FOLLOWER;
+    group->leader = 0;
+    group->log_bytes = group->log_works = group->flushing = group->persisted_index = 0;
+    r = load(node, &scan, ret_error);
+    scan_deinit(&scan);
+    if (r == 0)
+        atomic_store(&node->serving, true);
+    return r;
+}
+
+static void refuse_list(struct node *node, struct rk_list *calls)
+{
+    struct rk_list *it;
+
+    while ((it = rk_list_pop_front(calls)))
+        node_answer(node, RK_LIST_ITEM(it, struct node_call, priv.link), NODE_E_UNAVAILABLE,
+                    "this host is changing clusters; ask another member");
+}
+
+static void fail_waiting(struct node *node)
+{
+    struct rk_heap_item *item;
+
+    refuse_list(node, &node->group.proposals);
+    refuse_list(node, &node->group.reads);
+    node->group.proposal_count = 0;
+
+    while ((item = rk_heap_peek(&node->timers)))
+        node_call_expire(node, RK_CONTAINER_OF(item, struct node_call, priv.timer));
+}
+
+void node_unload_group(struct node *node)
+{
+    struct node_group *group = &node->group;
+    struct rk_map_slot *slot;
+    struct rk_list *it;
+    size_t cursor = 0;
+
+    atomic_store(&node->serving, false);
+    atomic_store(&node->leader_now, 0);
+    fail_waiting(node);
+    while ((it = rk_list_pop_front(&group->batches)))
+        free(RK_LIST_ITEM(it, struct node_read_batch, link));
+    while ((slot = rk_map_next(&group->catching_up, &cursor))) {
+        node_feed_drop(node, slot->key);
+        free(slot->value);
+    }
+    rk_map_deinit(&group->catching_up);
+    rk_map_deinit(&group->waiting);
+    node_cache_deinit(&group->cache);
+    node_configs_clear(group);
+    raft_free(group->raft);
+    group->raft = NULL;
+}
+
+void node_fail(struct node *node, const char *part, int error)
+{
+    char *sentence;
+
+    if (atomic_exchange(&node->failed, true))
+        return;
+    sentence = rk_asprintf(
+        "%s in %s failed (%s): this host stops, since nobody knows what has reached the disk. Check the "
+        "disk, then start it again; the other members have its data",
+        part, store_dir_path(node->dir), strerror(error < 0 ? -error : error));
+    if (node->config.fatal)
+        node->config.fatal(node->config.userdata, sentence);
+    free(sentence);
+}
+
+/* ---- the first start ---------------------------------------------------------------------------- */
+
+/* FNV-1a: every host must derive the same ids from the same list; no secret hangs on it. */
+static uint64_t hash_text(uint64_t hash, const char *text)
+{
+    for (; *text; text++)
+        hash = (hash ^ (uint8_t)*text) * 0x100000001b3ULL;
+    return hash ? hash : 1;
+}
+
+static int add_initial(const struct node_config *config, uint64_t seed, const char *text,
+                       struct node_members *members)
+{
+    const char *equals = strchr(text, '=');
+    struct node_member member = {.role = RAFT_VOTER};
+
+    if (!equals)
+        return -EINVAL;
+    snprintf(member.name, sizeof(member.name), "%.*s", (int)(equals - text), text);
+    snprintf(member.peer_address, sizeof(member.peer_address), "%s", equals + 1);
+    if (strcmp(member.name, config->name) == 0)
+        snprintf(member.client_url, sizeof(member.client_url), "%s", config->client_url);
+    member.id = hash_text(seed, member.name);
+    return node_members_add(members, &member);
+}
+
+static int initial_members(const struct node_config *config, struct store_identity *identity,
+                           struct node_members *members)
+{
+    uint64_t seed = hash_text(0xcbf29ce484222325ULL, config->initial_cluster_name);
+    int r = 0;
+
+    if (config->initial_member_count == 0) {
+        struct node_member self = {.id = rk_random_id(), .role = RAFT_VOTER};
+
+        identity->cluster_id = rk_random_id();
+        snprintf(self.name, sizeof(self.name), "%s", config->name);
+        snprintf(self.peer_address, sizeof(self.peer_address), "%s", config->peer_address);
+        snprintf(self.client_url, sizeof(self.client_url), "%s", config->client_url);
+        identity->member_id = self.id;
+        return node_members_add(members, &self);
+    }
+    for (uint32_t i = 0; i < config->initial_member_count; i++)
+        seed = hash_text(seed, config->initial_members[i]);
+    identity->cluster_id = seed;
+    for (uint32_t i = 0; i < config->initial_member_count && r == 0; i++)
+        r = add_initial(config, seed, config->initial_members[i], members);
+    if (r == 0 && !node_members_find_name(members, config->name))
+        r = -EINVAL;
+    if (r == 0)
+        identity->member_id = node_members_find_name(members, config->name)->id;
+    return r;
+}
+
+static int write_first_state(struct node *node, const struct node_members *members)
+{
+    RK_CLEANUP(rk_blob_unrefp) struct rk_blob *payload = node_members_encode(members);
+    struct store_base base = {.index = BOOT_INDEX, .term = BOOT_TERM};
+    struct store_vote vote = {.term = BOOT_TERM};
+    uint32_t group = node->group.number;
+    int r = mvcc_bootstrap(node->group.mvcc, BOOT_INDEX, BOOT_TERM, rk_blob_slice(payload));
+
+    if (r == 0)
+        r = store_rows_flush(node->rows);
+    if (r == 0)
+        r = store_log_begin(node->log);
+    if (r == 0)
+        r = store_log_reset(node->log, group, &base);
+    if (r == 0)
+        r = store_log_set_vote(node->log, group, &vote);
+    return r == 0 ? store_log_commit(node->log) : r;
+}
+
+/* The identity is written last: until then the directory counts as pristine and is wiped again. */
+static int bootstrap(struct node *node, struct store_identity *identity)
+{
+    struct node_members *members = RK_NEW(struct node_members);
+    int r = initial_members(&node->config, identity, members);
+
+    if (r == 0)
+        r = write_first_state(node, members);
+    free(members);
+    return r;
+}
+
+static int check_identity(struct node *node, char **ret_error)
+{
+    const struct node_config *config = &node->config;
+    const struct store_identity *identity = &node->identity;
+
+    if (strcmp(identity->name, config->name) != 0) {
+        *ret_error = rk_asprintf(
+            "%s belongs to the member %s, and this host is called %s: set name = \"%s\" in raftkv.conf, "
+            "or give this host a data directory of its own",
+            store_dir_path(node->dir), identity->name, config->name, identity->name);
+        return STORE_E_REFUSED;
+    }
+    if (!config->adopt_machine && identity->machine[0] && config->machine[0] &&
+        strcmp(identity->machine, config->machine) != 0) {
+        *ret_error = rk_asprintf(
+            "%s was made on another machine: two hosts that run from copies of one data directory break the "
+            "cluster. If the disk was moved here and the old host is gone for good, start raftkvd once "
+            "with --adopt-data; otherwise move the directory away and join as a new member",
+            store_dir_path(node->dir));
+        return STORE_E_REFUSED;
+    }
+    return 0;
+}
+
+static int open_all(struct node *node, char **ret_error)
+{
+    const struct store_identity *found = store_dir_identity(node->dir);
+    bool pristine = !found;
+    int r = 0;
+
+    if (found) {
+        node->identity = *found;
+        r = check_identity(node, ret_error);
+    } else {
+        r = store_dir_wipe(node->dir); /* what a first start that was interrupted left behind */
+        snprintf(node->identity.name, sizeof(node->identity.name), "%s", node->config.name);
+    }
+    if (r == 0)
+        r = store_space_init(node->dir, node->config.reserve_bytes, node->config.low_space_bytes);
+    if (r == 0)
+        r = node_open_stores(node, ret_error);
+    if (r == 0 && pristine)
+        r = bootstrap(node, &node->identity);
+    if (r != 0)
+        return r;
+    node->identity.incarnation++;
+    if (node->config.machine[0])
+        snprintf(node->identity.machine, sizeof(node->identity.machine), "%s", node->config.machine);
+    return store_dir_set_identity(node->dir, &node->identity);
+}
+
+static void init_node(struct node *node, const struct node_config *config)
+{
+    node->config = *config;
+    pthread_mutex_init(&node->summary_mutex, NULL);
+    rk_list_init(&node->out);
+    rk_list_init(&node->group.configs);
+    rk_list_init(&node->group.proposals);
+    rk_list_init(&node->group.reads);
+    rk_list_init(&node->group.batches);
+    node->raft_beat.name = "raft";
+    node->log_beat.name = "log";
+    node->apply_beat.name = "apply";
+    node->checkpoint_beat.name = "checkpoint";
+    node->beats[0] = &node->raft_beat;
+    node->beats[1] = &node->log_beat;
+    node->beats[2] = &node->apply_beat;
+    node->beats[3] = &node->checkpoint_beat;
+    node->raft_stop.kind = node->log_stop.kind = node->apply_stop.kind = NODE_MAIL_STOP;
+    node->started_us = node_now_us(node);
+}
+
+static int init_boxes(struct node *node)
+{
+    int r = rk_mailbox_init(&node->raft_box, RK_MAILBOX_MAX);
+
+    if (r == 0)
+        r = rk_mailbox_init(&node->log_box, RK_MAILBOX_MAX);
+    if (r == 0)
+        r = rk_mailbox_init(&node->apply_box, RK_MAILBOX_MAX);
+    node->boxes_ready = r == 0;
+    return r;
+}
+
+int node_open(const struct node_config *config, struct node **ret, char **ret_error)
+{
+    struct node *node = RK_NEW(struct node);
+    int r;
+
+    *ret_error = NULL;
+    init_node(node, config);
+    r = init_boxes(node);
+    if (r == 0)
+        r = store_dir_open(config->data_directory, &node->dir, ret_error);
+    if (r == 0)
+        r = open_all(node, ret_error);
+    if (r == 0)
+        r = node_load_group(node, ret_error);
+    if (r != 0) {
+        if (!*ret_error)
+            *ret_error =
+                rk_asprintf("cannot open %s: %s", config->data_directory, strerror(r < 0 ? -r : EIO));
+        node_close(node);
+        return r;
+    }
+    atomic_store(&node->member_id, node->identity.member_id);
+    atomic_store(&node->incarnation, node->identity.incarnation);
+    node_refresh_summary(node);
+    *ret = node;
+    return 0;
+}

@@ -1,0 +1,461 @@
+/* lib/node/node_change.c - members come and go, one at a time (thesis chapter 4), and leadership is handed
+ * over. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "lib/base/rk_assert.h"
+#include "lib/base/rk_wire.h"
+#include "lib/node/node_internal.h"
+
+#define UPDATE_RETRY_US (2 * RK_USEC_PER_SEC)
+
+/* ---- proposing a configuration -------------------------------------------------------- */
+
+/* Leader only. The call is answered when the change is applied, or at once when it is refused. */
+static void propose(struct node *node, const struct node_members *next, struct node_call *call)
+{
+    RK_CLEANUP(rk_blob_unrefp) struct rk_blob *payload = node_members_encode(next);
+    struct raft_members core;
+    struct raft_entry entry = {.kind = RAFT_ENTRY_MEMBERS, .bytes = (uint32_t)payload->len, .members = &core};
+    struct rk_blob *const payloads[] = {payload};
+    struct node_call *const calls[] = {call};
+    struct raft_event event = {.kind = RAFT_EVENT_PROPOSE, .entries = &entry, .count = 1};
+    struct node_step_source source = {.payloads = payloads, .calls = calls};
+    enum raft_propose_outcome outcome;
+    const char *text;
+
+    node_members_to_raft(next, &core);
+    outcome = node_step(node, &event, &source).propose_outcome;
+    if (outcome != RAFT_PROPOSE_OK) {
+        enum node_outcome answer = node_propose_error(outcome, &text);
+        node_answer(node, call, answer, text);
+    }
+}
+
+static struct node_members *copy_members(struct node *node)
+{
+    struct node_members *next = RK_NEW(struct node_members);
+
+    *next = *node_members_now(&node->group);
+    return next;
+}
+
+/* ---- finding a member by what an operator typed ------------------------------------------ */
+
+static const struct node_member *find(struct node *node, struct rk_slice who)
+{
+    const struct node_members *members = node_members_now(&node->group);
+    char text[RK_NAME_BYTES_MAX + 1];
+    char *end;
+    uint64_t id;
+
+    if (who.len == 0 || who.len >= sizeof(text))
+        return NULL;
+    memcpy(text, who.data, who.len);
+    text[who.len] = '\0';
+    if (node_members_find_name(members, text))
+        return node_members_find_name(members, text);
+    errno = 0;
+    id = strtoull(text, &end, 16);
+    return errno == 0 && *end == '\0' ? node_members_find(members, id) : NULL;
+}
+
+static void not_found(struct node *node, struct node_call *call)
+{
+    node_answer(node, call, NODE_E_NOT_FOUND, "no member has that name or id: raftkvctl members lists them");
+}
+
+/* ---- add --------------------------------------------------------------------------------- */
+
+/* The answer of a change that has been made already, by an earlier attempt. */
+static void answer_members(struct node *node, struct node_call *call)
+{
+    RK_CLEANUP(rk_blob_unrefp) struct rk_blob *members = node_members_encode(node_members_now(&node->group));
+    struct rk_buf out = {0};
+
+    rk_put_u64(&out, node->identity.cluster_id);
+    rk_put_block(&out, rk_blob_slice(members));
+    call->answer = rk_blob_copy(rk_buf_slice(&out));
+    rk_buf_deinit(&out);
+    node_answer(node, call, NODE_OK, NULL);
+}
+
+/* A reason not to add it, or NULL. *next is changed. */
+static const char *add_to(struct node_members *next, const struct node_member *member)
+{
+    const struct node_member *same = node_members_find_name(next, member->name);
+
+    if (member->peer_address[0] == '\0')
+        return "the joining host has no peer address: set peer.advertise in its raftkv.conf";
+    if (node_members_was_removed(next, member->id))
+        return "that member was removed before, and its id is never used again: run raftkvctl join "
+               "--discard-data on it";
+    if (same && same->role == RAFT_VOTER)
+        return "a voter of that name is in the cluster: give the new host another name, or remove the old "
+               "one first";
+    if (same) /* a learner of that name that never became a voter: this host, wiped in between */
+        node_members_remove(next, same->id);
+    for (uint32_t i = 0; i < next->count; i++)
+        if (strcmp(next->member[i].peer_address, member->peer_address) == 0)
+            return "another member has that peer address";
+    if (node_members_add(next, member) != 0)
+        return "the cluster has as many members as it may have";
+    return NULL;
+}
+
+void node_change_add(struct node *node, struct node_call *call)
+{
+    struct node_member member;
+    struct node_members *next;
+    const struct node_member *there;
+    const char *why;
+
+    if (node_member_decode(rk_blob_slice(call->body), &member) != 0) {
+        node_answer(node, call, NODE_E_BAD_REQUEST, "the member's record cannot be read");
+        return;
+    }
+    there = node_members_find(node_members_now(&node->group), member.id);
+    if (there && strcmp(there->name, member.name) == 0 &&
+        strcmp(there->peer_address, member.peer_address) == 0) {
+        answer_members(node, call);
+        return;
+    }
+    if (node_self(node) && node_self(node)->peer_address[0] == '\0') {
+        node_answer(node, call, NODE_E_CONFLICT,
+                    "the cluster's own host has not announced its peer address yet; try again in a moment");
+        return;
+    }
+    member.role = RAFT_LEARNER;
+    next = copy_members(node);
+    why = add_to(next, &member);
+    if (why) {
+        node_answer(node, call, NODE_E_CONFLICT, why);
+    } else {
+        RK_LOG(RK_LOG_NOTICE, "members", RK_FIELDS(RK_F_ID("MEMBER", member.id)),
+               "adding %s at %s as a learner", member.name, member.peer_address);
+        propose(node, next, call);
+    }
+    free(next);
+}
+
+/* ---- remove ------------------------------------------------------------------------------ */
+
+static bool is_active(struct node *node, uint64_t id)
+{
+    struct raft_peer_status peer;
+    uint64_t limit_us = 2 * node->config.election_timeout_ms * RK_USEC_PER_MSEC;
+
+    if (id == node->identity.member_id)
+        return true;
+    return raft_peer_status(node->group.raft, id, &peer) && peer.active_us != 0 &&
+           node_now_us(node) - peer.active_us < limit_us;
+}
+
+/* Would the cluster that is left have a majority that answers? */
+static bool quorum_survives(struct node *node, const struct node_members *next)
+{
+    uint32_t voters = 0, active = 0;
+
+    for (uint32_t i = 0; i < next->count; i++) {
+        if (next->member[i].role != RAFT_VOTER)
+            continue;
+        voters++;
+        active += is_active(node, next->member[i].id);
+    }
+    return voters > 0 && active > voters / 2;
+}
+
+void node_change_remove(struct node *node, struct node_call *call)
+{
+    const struct node_member *member = find(node, rk_blob_slice(call->body));
+    struct node_members *next;
+
+    if (!member) {
+        not_found(node, call);
+        return;
+    }
+    next = copy_members(node);
+    node_members_remove(next, member->id);
+    if (!quorum_survives(node, next)) {
+        node_answer(
+            node, call, NODE_E_CONFLICT,
+            "without that member the rest would have no majority that answers: bring the others up first");
+    } else {
+        RK_LOG(RK_LOG_NOTICE, "members", RK_FIELDS(RK_F_ID("MEMBER", member->id)), "removing %s",
+               member->name);
+        propose(node, next, call);
+    }
+    free(next);
+}
+
+/* ---- promote ------------------------------------------------------------------------------- */
+
+static bool caught_up(struct node *node, uint64_t id)
+{
+    struct raft_peer_status peer;
+    struct raft_status status;
+
+    raft_status(node->group.raft, &status);
+    return raft_peer_status(node->group.raft, id, &peer) && is_active(node, id) && peer.match > 0 &&
+           peer.match + node->config.promote_lag_entries >= status.last_index;
+}
+
+static void promote(struct node *node, uint64_t id, struct node_call *call)
+{
+    struct node_members *next = copy_members(node);
+    struct node_member *member = node_members_get(next, id);
+
+    member->role = RAFT_VOTER;
+    member->promote = false;
+    RK_LOG(RK_LOG_NOTICE, "members", RK_FIELDS(RK_F_ID("MEMBER", id)),
+           "%s has caught up: promoting it to voter", member->name);
+    propose(node, next, call);
+    free(next);
+}
+
+void node_change_promote(struct node *node, struct node_call *call)
+{
+    const struct node_member *member = find(node, rk_blob_slice(call->body));
+
+    if (!member)
+        not_found(node, call);
+    else if (member->role == RAFT_VOTER)
+        answer_members(node, call);
+    else if (!caught_up(node, member->id))
+        node_answer(node, call, NODE_E_CONFLICT,
+                    "that learner has not caught up with the leader, or is not in contact with it");
+    else
+        promote(node, member->id, call);
+}
+
+static void promote_done(struct node_call *own)
+{
+    ((struct node *)own->userdata)->promote_running = false;
+}
+
+static void promote_learners(struct node *node)
+{
+    const struct node_members *members = node_members_now(&node->group);
+    struct raft_status status;
+
+    raft_status(node->group.raft, &status);
+    if (!status.ready || node->promote_running || node_members_now_index(&node->group) > status.commit)
+        return;
+    for (uint32_t i = 0; i < members->count; i++) {
+        const struct node_member *member = &members->member[i];
+
+        if (member->role != RAFT_LEARNER || !member->promote || !caught_up(node, member->id))
+            continue;
+        node->promote_running = true;
+        promote(node, member->id, node_own_call(node, NODE_CALL_MEMBER_PROMOTE, NULL, promote_done));
+        return;
+    }
+}
+
+/* ---- our own record ------------------------------------------------------------------------- */
+
+void node_change_update(struct node *node, struct node_call *call)
+{
+    struct node_member record;
+    struct node_member *member;
+    const struct node_member *same;
+    struct node_members *next;
+
+    if (node_member_decode(rk_blob_slice(call->body), &record) != 0) {
+        node_answer(node, call, NODE_E_BAD_REQUEST, "the member's record cannot be read");
+        return;
+    }
+    next = copy_members(node);
+    member = node_members_get(next, record.id);
+    same = node_members_find_name(next, record.name);
+    if (!member) {
+        not_found(node, call);
+    } else if (same && same->id != record.id) {
+        node_answer(node, call, NODE_E_CONFLICT, "another member has that name");
+    } else {
+        memcpy(member->name, record.name, sizeof(member->name));
+        memcpy(member->peer_address, record.peer_address, sizeof(member->peer_address));
+        memcpy(member->client_url, record.client_url, sizeof(member->client_url));
+        propose(node, next, call);
+    }
+    free(next);
+}
+
+static void update_done(struct node_call *own)
+{
+    ((struct node *)own->userdata)->update_running = false;
+}
+
+/* The configuration file is the authority on our own addresses: what the members' list says follows it. */
+static void announce_own_addresses(struct node *node)
+{
+    const struct node_member *self = node_self(node);
+    struct node_member want;
+
+    if (!self || node->update_running || node->identity.removed || node->group.leader == 0 ||
+        node_now_us(node) < node->update_us)
+        return;
+    want = *self;
+    snprintf(want.peer_address, sizeof(want.peer_address), "%s", node->config.peer_address);
+    snprintf(want.client_url, sizeof(want.client_url), "%s", node->config.client_url);
+    if (strcmp(want.peer_address, self->peer_address) == 0 && strcmp(want.client_url, self->client_url) == 0)
+        return;
+    node->update_running = true;
+    node->update_us = node_now_us(node) + UPDATE_RETRY_US;
+    node_route(node, node_own_call(node, NODE_CALL_MEMBER_UPDATE, node_member_encode(&want), update_done));
+}
+
+/* ---- transfer ----------------------------------------------------------------------------------- */
+
+void node_transfer(struct node *node, struct node_call *call)
+{
+    struct raft_event event = {.kind = RAFT_EVENT_TRANSFER};
+
+    if (call->body && call->body->len > 0) {
+        const struct node_member *member = find(node, rk_blob_slice(call->body));
+
+        if (!member) {
+            not_found(node, call);
+            return;
+        }
+        event.peer = member->id;
+    }
+    if (node->group.transfer_call) {
+        node_answer(node, call, NODE_E_CONFLICT, "leadership is being handed over already");
+        return;
+    }
+    node->group.transfer_call = call;
+    call->priv.stage = NODE_STAGE_HELD;
+    node_call_arm(node, call);
+    node_step(node, &event, NULL);
+}
+
+void node_transfer_ended(struct node *node, enum raft_transfer_outcome outcome)
+{
+    struct node_call *call = node->group.transfer_call;
+    struct raft_status status;
+    uint8_t bytes[8];
+
+    if (!call)
+        return;
+    node->group.transfer_call = NULL;
+    node_call_disarm(node, call);
+    raft_status(node->group.raft, &status);
+    rk_store_u64(bytes, status.leader);
+    call->answer = rk_blob_copy(rk_slice(bytes, sizeof(bytes)));
+    if (outcome == RAFT_TRANSFER_DONE || outcome == RAFT_TRANSFER_ALREADY)
+        node_answer(node, call, NODE_OK, NULL);
+    else if (outcome == RAFT_TRANSFER_REFUSED)
+        node_answer(node, call, NODE_E_CONFLICT,
+                    "there is no such voter to hand leadership to: raftkvctl members shows who votes");
+    else
+        node_answer(
+            node, call, NODE_E_CONFLICT,
+            "the other member did not take over in time; this host still leads, or an election is under way");
+}
+
+/* ---- leave ----------------------------------------------------------------------------------------- */
+
+void node_mark_removed(struct node *node)
+{
+    struct raft_event event = {.kind = RAFT_EVENT_STEP_DOWN};
+
+    node_step(node, &event, NULL);
+    node->identity.removed = true;
+    if (store_dir_set_identity(node->dir, &node->identity) != 0)
+        RK_LOG(RK_LOG_ERROR, "members", NULL, "cannot record that this host was removed");
+    node->group.leader = 0;
+    atomic_store(&node->leader_now, 0);
+    node_announce_members(node);
+    node_refresh_summary(node);
+    RK_LOG(RK_LOG_NOTICE, "members", NULL,
+           "this host is no longer a member of its cluster; it serves its old state to stale reads only");
+}
+
+static void leave_removed(struct node_call *own)
+{
+    struct node *node = own->userdata;
+    struct node_call *call = node->leave_call;
+
+    if (own->outcome == NODE_OK)
+        node_mark_removed(node);
+    if (!call)
+        return;
+    node->leave_call = NULL;
+    node_call_disarm(node, call);
+    node_answer(node, call, own->outcome, own->text);
+}
+
+static void leave_transferred(struct node_call *own)
+{
+    struct node *node = own->userdata;
+    struct node_call *call = node->leave_call;
+
+    if (!call || own->outcome == NODE_OK)
+        return; /* goes on when the new leader is known: node_leave_continue() */
+    node->leave_call = NULL;
+    node_call_disarm(node, call);
+    node_answer(node, call, own->outcome, own->text);
+}
+
+static struct rk_blob *own_id_text(struct node *node)
+{
+    char text[24];
+
+    snprintf(text, sizeof(text), "%016llx", (unsigned long long)node->identity.member_id);
+    return rk_blob_copy(rk_slice_str(text));
+}
+
+void node_leave(struct node *node, struct node_call *call)
+{
+    const struct node_member *self = node_self(node);
+
+    if (node->leave_call) {
+        node_answer(node, call, NODE_E_CONFLICT, "this host is leaving already");
+        return;
+    }
+    if (!self || node_members_now(&node->group)->count == 1) {
+        node_answer(node, call, NODE_E_CONFLICT,
+                    "this host is the only member of its cluster: there is nobody to leave its keys to");
+        return;
+    }
+    node->leave_call = call;
+    call->priv.stage = NODE_STAGE_HELD;
+    node_call_arm(node, call);
+    call->priv.index = 0; /* becomes 1 once the removal has been asked for */
+    if (node->group.role == RAFT_LEADER)
+        node_route(node, node_own_call(node, NODE_CALL_TRANSFER, NULL, leave_transferred));
+    node_leave_continue(node);
+}
+
+/* Asks the leader, as soon as it is somebody else, to remove us. */
+void node_leave_continue(struct node *node)
+{
+    struct node_call *call = node->leave_call;
+
+    if (!call || call->priv.index == 1 || node->group.role == RAFT_LEADER || node->group.leader == 0)
+        return;
+    call->priv.index = 1;
+    node_route(node, node_own_call(node, NODE_CALL_MEMBER_REMOVE, own_id_text(node), leave_removed));
+}
+
+/* The applied configuration is without us: a leader removed us, and told us so in the log itself. */
+static void notice_removal(struct node *node)
+{
+    if (node->identity.removed || node_self(node) || node->leave_call)
+        return;
+    if (node_members_was_removed(node_members_now(&node->group), node->identity.member_id) &&
+        node_members_now_index(&node->group) <= node->group.applied)
+        node_mark_removed(node);
+}
+
+void node_change_housekeeping(struct node *node)
+{
+    if (node->stopping)
+        return;
+    node_leave_continue(node);
+    notice_removal(node);
+    announce_own_addresses(node);
+    if (node->group.role == RAFT_LEADER)
+        promote_learners(node);
+}

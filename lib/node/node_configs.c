@@ -1,0 +1,108 @@
+/* lib/node/node_configs.c - which configuration is in force: the last one in the log, committed or not.
+ *
+ * Older ones are kept until a newer one has been applied, since a truncation of the
+ * log brings the previous one back (thesis 4.1). */
+#include "lib/base/rk_assert.h"
+#include "lib/node/node_internal.h"
+
+static struct node_config_entry *last(const struct node_group *group)
+{
+    rk_assert(!rk_list_empty(&group->configs));
+    return RK_LIST_ITEM(group->configs.prev, struct node_config_entry, link);
+}
+
+const struct node_members *node_members_now(const struct node_group *group)
+{
+    return &last(group)->members;
+}
+
+uint64_t node_members_now_index(const struct node_group *group)
+{
+    return last(group)->index;
+}
+
+void node_configs_append(struct node_group *group, uint64_t index, const struct node_members *members)
+{
+    struct node_config_entry *entry = RK_NEW(struct node_config_entry);
+
+    entry->index = index;
+    entry->members = *members;
+    rk_list_push_back(&group->configs, &entry->link);
+}
+
+static void forget(struct node_config_entry *entry)
+{
+    rk_list_remove(&entry->link);
+    free(entry);
+}
+
+void node_configs_truncate(struct node_group *group, uint64_t from)
+{
+    while (last(group)->index >= from && group->configs.next != group->configs.prev)
+        forget(last(group));
+}
+
+void node_configs_prune(struct node_group *group, uint64_t applied)
+{
+    for (;;) {
+        struct node_config_entry *first = RK_LIST_ITEM(group->configs.next, struct node_config_entry, link);
+        struct rk_list *second = first->link.next;
+
+        if (second == &group->configs ||
+            RK_LIST_ITEM(second, struct node_config_entry, link)->index > applied)
+            return;
+        forget(first);
+    }
+}
+
+void node_configs_replace(struct node_group *group, uint64_t through, uint64_t index,
+                          const struct node_members *members)
+{
+    struct node_config_entry *entry = RK_NEW(struct node_config_entry);
+
+    RK_LIST_FOR_EACH_SAFE (it, &group->configs) {
+        struct node_config_entry *old = RK_LIST_ITEM(it, struct node_config_entry, link);
+        if (old->index <= through)
+            forget(old);
+    }
+    entry->index = index;
+    entry->members = *members;
+    rk_list_push_front(&group->configs, &entry->link);
+}
+
+void node_configs_clear(struct node_group *group)
+{
+    RK_LIST_FOR_EACH_SAFE (it, &group->configs)
+        forget(RK_LIST_ITEM(it, struct node_config_entry, link));
+}
+
+const struct node_member *node_self(const struct node *node)
+{
+    return node_members_find(node_members_now(&node->group), node->identity.member_id);
+}
+
+void node_announce_members(struct node *node)
+{
+    const struct node_members *members = node_members_now(&node->group);
+    struct node_directory *directory = RK_NEW(struct node_directory);
+
+    directory->cluster_id = node->identity.cluster_id;
+    directory->self_id = node->identity.member_id;
+    directory->incarnation = node->identity.incarnation;
+    memcpy(directory->self_name, node->identity.name, sizeof(directory->self_name));
+    for (uint32_t i = 0; i < members->count && !node->identity.removed; i++) {
+        const struct node_member *member = &members->member[i];
+        struct node_peer *peer = &directory->peers[directory->peer_count];
+
+        if (member->id == directory->self_id)
+            continue;
+        peer->id = member->id;
+        memcpy(peer->name, member->name, sizeof(peer->name));
+        memcpy(peer->address, member->peer_address, sizeof(peer->address));
+        directory->peer_count++;
+    }
+    directory->removed_count = members->removed_count;
+    memcpy(directory->removed, members->removed, sizeof(directory->removed));
+    node->transport.set_directory(node->transport.userdata, directory);
+    free(directory);
+}

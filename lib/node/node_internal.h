@@ -1,0 +1,361 @@
+/* lib/node/node_internal.h - what the files of lib/node share: the node, its groups, and the mails between
+ * its threads.
+ *
+ * Who may touch what:
+ *   raft thread   struct node_group but for its mvcc; pending, forwards, reads, timers, join and leave
+ *   log thread    node->log
+ *   apply thread  node->rows, group->mvcc, incoming snapshot
+ *   any thread    the atomics, the mailboxes, node->config, the summary under its mutex */
+#ifndef NODE_INTERNAL_H
+#define NODE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "lib/base/rk_list.h"
+#include "lib/base/rk_log.h"
+#include "lib/base/rk_map.h"
+#include "lib/base/rk_random.h"
+#include "lib/node/node.h"
+#include "lib/store/store.h"
+
+enum node_mail_kind {
+    NODE_MAIL_CALL = 1,   /* struct node_call: to raft, or a stale read straight to apply */
+    NODE_MAIL_MESSAGE,    /* struct node_message: to raft */
+    NODE_MAIL_LOG_WORK,   /* struct node_log_work: to log, and back to raft when done */
+    NODE_MAIL_APPLY_WORK, /* struct node_apply_work: to apply, and back to raft when done */
+    NODE_MAIL_LINK,       /* struct node_link_note: to raft */
+    NODE_MAIL_OFFER,      /* struct node_offer: to raft */
+    NODE_MAIL_SENT,       /* struct node_sent_note: to raft */
+    NODE_MAIL_CHUNK,      /* struct node_chunk: to apply */
+    NODE_MAIL_STREAM,     /* struct node_stream: to apply */
+    NODE_MAIL_OWN_CALL,   /* struct node_call that the raft thread made itself, answered */
+    NODE_MAIL_STOP,       /* plain rk_mail: to raft, log, apply */
+};
+
+/* ---- raft <-> log ------------------------------------------------------------ */
+
+enum node_log_kind {
+    NODE_LOG_WRITE = 1, /* vote and entries, messages once durable */
+    NODE_LOG_CUT,
+    NODE_LOG_RESET,
+    NODE_LOG_READ, /* fills message with entries raft.index + 1 .. */
+};
+
+struct node_log_work {
+    struct rk_mail mail;
+    enum node_log_kind kind;
+    uint32_t group;
+    bool set_vote;
+    struct store_vote vote;
+    uint32_t count;
+    struct store_entry *entries; /* payload slices view payloads[i] */
+    struct rk_blob **payloads;
+    struct rk_list messages; /* of struct node_message */
+    struct store_base base;
+    struct node_message *message; /* READ */
+    int result;                   /* READ: 0, or STORE_E_NOT_FOUND when the entries have left the log */
+    uint32_t generation;
+};
+
+struct node_log_work *node_log_work_new(struct node *node, enum node_log_kind kind, uint32_t group);
+void node_log_work_free(struct node_log_work *work);
+void *node_log_thread(void *node);
+
+/* ---- raft <-> apply ------------------------------------------------------------ */
+
+enum node_apply_kind {
+    NODE_APPLY_ENTRIES = 1,
+    NODE_APPLY_READ,         /* calls: answered after everything before has been applied */
+    NODE_APPLY_FLUSH,        /* makes the rows durable; index: up to here */
+    NODE_APPLY_SNAPSHOT_OUT, /* opens a snapshot for peer, or for call */
+    NODE_APPLY_SNAPSHOT_IN,  /* an accepted offer: chunks of stream_id follow */
+    NODE_APPLY_INSTALLED,    /* apply to raft only: the rows now stand at index, term */
+};
+
+struct node_apply_entry {
+    uint64_t index, term;
+    enum raft_entry_kind kind;
+    struct rk_blob *payload;
+    struct node_call *call; /* who waits for it; NULL */
+};
+
+struct node_apply_work {
+    struct rk_mail mail;
+    enum node_apply_kind kind;
+    uint32_t group;
+    uint32_t count;
+    struct node_apply_entry *entries;
+    struct rk_list calls; /* priv.link */
+    struct node_call *call;
+    uint64_t peer, term, index, stream_id;
+    /* on the way back */
+    uint64_t applied, revision, keys;
+    struct rk_blob *members;
+    uint64_t members_index;
+    int result;
+    uint32_t generation;
+};
+
+struct node_apply_work *node_apply_work_new(struct node *node, enum node_apply_kind kind, uint32_t group);
+void node_apply_work_free(struct node_apply_work *work);
+void *node_apply_thread(void *node);
+
+struct node_link_note {
+    struct rk_mail mail;
+    uint64_t peer;
+    enum node_link_state state;
+};
+
+struct node_sent_note {
+    struct rk_mail mail;
+    uint64_t peer, index;
+    uint32_t group;
+    bool ok;
+};
+
+/* ---- entry cache (node_cache.c): the tail of the log in memory ------------------- */
+
+struct node_cache_entry {
+    uint64_t term;
+    enum raft_entry_kind kind;
+    struct rk_blob *payload;
+};
+
+struct node_cache {
+    uint64_t first; /* index of entries[0 of the ring]; first + count is the next one */
+    size_t count, start, cap;
+    struct node_cache_entry *ring;
+    uint64_t bytes;
+};
+
+void node_cache_deinit(struct node_cache *cache);
+void node_cache_reset(struct node_cache *cache, uint64_t next); /* empty; next is the index that comes */
+/* index must be the next one; takes a reference of its own. */
+void node_cache_push(struct node_cache *cache, uint64_t index, uint64_t term, enum raft_entry_kind kind,
+                     struct rk_blob *payload);
+void node_cache_truncate(struct node_cache *cache, uint64_t from); /* drops entries at or after from */
+/* Drops the oldest while over max_bytes, but none after keep_after. */
+void node_cache_trim(struct node_cache *cache, uint64_t keep_after, uint64_t max_bytes);
+const struct node_cache_entry *node_cache_get(const struct node_cache *cache, uint64_t index); /* NULL */
+
+/* ---- a group ------------------------------------------------------------------------ */
+
+struct node_config_entry { /* a configuration and the entry that brought it */
+    struct rk_list link;
+    uint64_t index;
+    struct node_members members;
+};
+
+struct node_read_batch { /* consistent reads that share a ticket */
+    struct rk_list link;
+    uint64_t ticket;
+    struct rk_list calls;
+};
+
+struct node_group {
+    uint32_t number;
+    struct raft *raft;
+    struct mvcc *mvcc; /* apply thread's */
+    struct node_cache cache;
+    struct rk_list configs;   /* of node_config_entry, oldest first; the last is in force */
+    struct rk_map waiting;    /* index -> struct node_call whose entry it is */
+    struct rk_list proposals; /* calls gathered in this turn (WRITE) */
+    size_t proposal_count;
+    struct rk_list reads;   /* calls gathered in this turn (consistent READ) */
+    struct rk_list batches; /* of node_read_batch, waiting for the core */
+    uint64_t next_ticket;
+    uint64_t handed;                          /* entries up to here were given to apply */
+    uint64_t applied, revision, keys;         /* as apply last said */
+    uint64_t persisted_index, persisted_term; /* of this turn; 0 index: none */
+    uint64_t flushing;                        /* a FLUSH is out; when it comes back the log is cut */
+    uint64_t log_bytes;                       /* payload bytes appended since the last cut */
+    uint64_t log_works;                       /* handed to the log thread and not back yet */
+    struct rk_map catching_up;                /* peer -> struct node_feed: appends that wait for a log read */
+    struct node_call *transfer_call;
+    struct node_call *cut_call;
+    uint64_t leader, term; /* as last logged */
+    enum raft_role role;
+};
+
+/* Appends to one peer that must leave in order while the first of them is being read from the log. */
+struct node_feed {
+    uint64_t peer;
+    struct rk_list waiting; /* of node_message, without entries */
+    size_t count;
+};
+#define NODE_FEED_MAX 64u
+
+/* ---- the node --------------------------------------------------------------------------- */
+
+struct node {
+    struct node_config config;
+    struct node_transport transport;
+    struct store_dir *dir;
+    struct store_log *log;
+    struct store_rows *rows;
+    struct store_identity identity; /* raft thread's while running */
+    uint64_t started_us;
+    struct node_group group; /* number 0; more of them come with keyspaces */
+
+    struct rk_mailbox raft_box, log_box, apply_box;
+    struct rk_mail raft_stop, log_stop, apply_stop;
+    struct rk_beat raft_beat, log_beat, apply_beat, checkpoint_beat;
+    struct rk_beat *beats[4];
+    pthread_t raft_thread, log_thread, apply_thread, checkpoint_thread;
+    bool disk_threads_run; /* log, apply and checkpoint */
+    bool raft_thread_runs, boxes_ready;
+    uint32_t generation; /* goes up when the disk threads have stopped: works of an earlier one are void */
+
+    /* raft thread */
+    struct rk_heap timers;  /* of node_call.priv.timer */
+    struct rk_map forwards; /* id -> struct node_call sent to another host */
+    struct rk_list out;     /* messages of this turn */
+    uint64_t next_id;
+    uint64_t next_stream;
+    uint64_t housekeeping_us; /* when it is due */
+    uint64_t update_us;       /* when our own record may be announced again */
+    bool update_running, promote_running;
+    bool stopping;
+    uint64_t stop_deadline_us;
+    struct node_call *leave_call;
+    struct {
+        enum node_join_state state;
+        char text[NODE_TEXT_BYTES];
+        char address[RK_ADDRESS_BYTES_MAX + 1];
+        uint64_t member_id;
+        uint64_t call_id; /* of the MEMBER_ADD that is out; 0: none */
+        uint64_t retry_us, give_up_us;
+    } join;
+
+    /* apply thread */
+    struct node_incoming *incoming;
+    struct node_install *install;
+
+    /* any thread */
+    atomic_uint_fast64_t sequence; /* of proposals, for their origin */
+    atomic_uint calls_in_flight;
+    atomic_bool failed;
+    atomic_uint_fast64_t leader_now; /* 0: unknown */
+    atomic_bool serving;             /* a member, not joining, not removed */
+    atomic_bool checkpoint_stop;
+    atomic_uint_fast64_t member_id, incarnation;
+    pthread_mutex_t summary_mutex;
+    char summary[NODE_TEXT_BYTES];
+};
+
+static inline uint64_t node_now_us(const struct node *node)
+{
+    return rk_clock_now_us(&node->config.clock);
+}
+
+/* node_boot.c */
+int node_open_stores(struct node *node, char **ret_error) RK_MUST_CHECK;
+void node_close_stores(struct node *node);
+int node_load_group(struct node *node, char **ret_error) RK_MUST_CHECK;
+void node_unload_group(struct node *node);
+int node_start_disk_threads(struct node *node) RK_MUST_CHECK;
+void node_stop_disk_threads(struct node *node);
+void node_fail(struct node *node, const char *part, int error);
+
+/* node_loop.c: the raft thread */
+void *node_raft_thread(void *node);
+void node_raft_run_once(struct node *node, uint64_t wait_until_us);
+
+/* node_step.c: one step of a core and what follows from it */
+struct node_step_source { /* where the payloads of the event's entries are */
+    struct rk_blob *const *payloads;
+    struct node_call *const *calls; /* PROPOSE: who waits for entries[i]; NULL for messages */
+};
+/* Returns the output for what only the caller can answer (propose_outcome, snapshot_accepted, log_reset). */
+struct raft_output node_step(struct node *node, struct raft_event *event,
+                             const struct node_step_source *source);
+
+/* node_configs.c: configurations in force */
+const struct node_members *node_members_now(const struct node_group *group);
+uint64_t node_members_now_index(const struct node_group *group);
+void node_configs_append(struct node_group *group, uint64_t index, const struct node_members *members);
+void node_configs_truncate(struct node_group *group, uint64_t from);
+void node_configs_prune(struct node_group *group, uint64_t applied);
+/* Those that came at or before through give way to this one. */
+void node_configs_replace(struct node_group *group, uint64_t through, uint64_t index,
+                          const struct node_members *members);
+void node_configs_clear(struct node_group *group);
+void node_announce_members(struct node *node);                /* to the transport, after a change */
+const struct node_member *node_self(const struct node *node); /* our record in force; NULL */
+
+/* node_call.c */
+void node_answer(struct node *node, struct node_call *call, enum node_outcome outcome, const char *text);
+/* Waits for its deadline from now on; raft thread. */
+void node_call_arm(struct node *node, struct node_call *call);
+void node_call_disarm(struct node *node, struct node_call *call);
+enum node_call_stage {
+    NODE_STAGE_NONE = 0,
+    NODE_STAGE_WAITING,   /* in group->waiting */
+    NODE_STAGE_READ,      /* in a batch */
+    NODE_STAGE_FORWARDED, /* in node->forwards */
+    NODE_STAGE_HELD,      /* transfer_call, cut_call, leave_call */
+};
+/* Its deadline has come: takes it out of wherever it waits and answers TIMEOUT. */
+void node_call_expire(struct node *node, struct node_call *call);
+struct node_call *node_own_call(struct node *node, enum node_call_kind kind, struct rk_blob *body,
+                                void (*done)(struct node_call *call));
+
+/* node_route.c: what becomes of a call on the raft thread */
+void node_route(struct node *node, struct node_call *call);
+void node_forward(struct node *node, struct node_call *call);
+void node_on_message(struct node *node, struct node_message *message);
+void node_on_link(struct node *node, struct node_link_note *note);
+void node_propose_gathered(struct node *node);
+void node_read_gathered(struct node *node);
+enum node_outcome node_propose_error(enum raft_propose_outcome outcome, const char **ret_text);
+
+/* node_feed.c: appends filled with entries, from the cache or the log */
+void node_feed_append(struct node *node, struct node_message *message);
+void node_feed_read_done(struct node *node, struct node_log_work *work);
+void node_feed_drop(struct node *node, uint64_t peer);
+
+/* node_change.c: membership, transfer */
+void node_change_add(struct node *node, struct node_call *call);
+void node_change_remove(struct node *node, struct node_call *call);
+void node_change_promote(struct node *node, struct node_call *call);
+void node_change_update(struct node *node, struct node_call *call);
+void node_transfer(struct node *node, struct node_call *call);
+void node_transfer_ended(struct node *node, enum raft_transfer_outcome outcome);
+void node_leave(struct node *node, struct node_call *call);
+void node_leave_continue(struct node *node);
+void node_mark_removed(struct node *node);
+void node_change_housekeeping(struct node *node);
+
+/* node_join.c */
+void node_join_start(struct node *node, struct node_call *call);
+void node_join_invited(struct node *node, struct node_call *call);
+void node_join_invite(struct node *node, struct node_call *call);
+void node_join_reply(struct node *node, struct node_message *reply);
+void node_join_housekeeping(struct node *node);
+
+/* node_cut.c: keeping the log short */
+void node_cut_start(struct node *node, struct node_call *call);
+void node_cut_flushed(struct node *node, struct node_apply_work *work);
+void node_cut_housekeeping(struct node *node);
+
+/* node_snapshot_in.c, node_snapshot_out.c: raft thread's part */
+void node_snapshot_offered(struct node *node, struct node_offer *offer);
+void node_snapshot_installed(struct node *node, struct node_apply_work *work);
+/* apply thread's part */
+void node_snapshot_out(struct node *node, struct node_apply_work *work);
+void node_snapshot_stream(struct node *node, struct node_stream *stream);
+void node_snapshot_in(struct node *node, struct node_apply_work *work);
+void node_snapshot_chunk(struct node *node, struct node_chunk *chunk);
+void node_snapshot_forget(struct node *node); /* drops a half-received one */
+/* At start: finishes an install that a crash interrupted. 0, or an error with a sentence. */
+int node_snapshot_resume(struct node *node, char **ret_error) RK_MUST_CHECK;
+
+/* node_status.c */
+struct node_status *node_make_status(struct node *node);
+void node_refresh_summary(struct node *node);
+
+/* node_checkpoint.c */
+void *node_checkpoint_thread(void *node);
+
+#endif

@@ -1,0 +1,210 @@
+/* lib/node/node_loop.c - the raft thread: the cores' only user.
+ *
+ * A turn: take all mail, do each; then one event each for what the disk finished, what
+ * was proposed and what is to be read; then timers; then everything that was said
+ * leaves in one hand-over to the transport. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "lib/base/rk_assert.h"
+#include "lib/node/node_internal.h"
+
+#define HOUSEKEEPING_US (100 * RK_USEC_PER_MSEC)
+
+static void on_log_done(struct node *node, struct node_log_work *work)
+{
+    struct node_group *group = &node->group;
+
+    if (work->generation != node->generation) {
+        node_log_work_free(work);
+        return;
+    }
+    if (work->kind == NODE_LOG_READ) {
+        node_feed_read_done(node, work);
+    } else {
+        group->log_works--;
+        if (work->count > 0) { /* told to the core once a turn: the last one says it all */
+            group->persisted_index = work->entries[work->count - 1].index;
+            group->persisted_term = work->entries[work->count - 1].term;
+        }
+    }
+    node_log_work_free(work);
+}
+
+static void on_apply_done(struct node *node, struct node_apply_work *work)
+{
+    struct node_group *group = &node->group;
+
+    if (work->generation != node->generation) {
+        node_apply_work_free(work);
+        return;
+    }
+    group->revision = work->revision;
+    group->keys = work->keys;
+    if (work->applied > group->applied) {
+        struct raft_event event = {.kind = RAFT_EVENT_APPLIED, .index = work->applied};
+
+        group->applied = work->applied;
+        node_configs_prune(group, group->applied);
+        if (work->kind != NODE_APPLY_INSTALLED)
+            node_step(node, &event, NULL);
+    }
+    if (work->kind == NODE_APPLY_FLUSH)
+        node_cut_flushed(node, work);
+    else if (work->kind == NODE_APPLY_INSTALLED)
+        node_snapshot_installed(node, work);
+    node_apply_work_free(work);
+}
+
+static void on_sent(struct node *node, struct node_sent_note *note)
+{
+    struct raft_event event = {
+        .kind = RAFT_EVENT_SNAPSHOT_SENT, .peer = note->peer, .ok = note->ok, .index = note->index};
+
+    RK_LOG(note->ok ? RK_LOG_INFO : RK_LOG_WARNING, "snapshot", RK_FIELDS(RK_F_ID("MEMBER", note->peer)),
+           note->ok ? "a member has installed our snapshot"
+                    : "a snapshot did not reach its member; it will be sent again");
+    node_step(node, &event, NULL);
+    free(note);
+}
+
+static void on_stop(struct node *node)
+{
+    struct raft_event event = {.kind = RAFT_EVENT_TRANSFER};
+
+    node->stopping = true;
+    if (node->group.role == RAFT_LEADER && raft_members_voters(raft_members(node->group.raft)) > 1)
+        node_step(node, &event, NULL);
+}
+
+static void do_mail(struct node *node, struct rk_mail *mail)
+{
+    switch ((enum node_mail_kind)mail->kind) {
+    case NODE_MAIL_CALL:
+        node_route(node, RK_CONTAINER_OF(mail, struct node_call, mail));
+        break;
+    case NODE_MAIL_OWN_CALL: {
+        struct node_call *call = RK_CONTAINER_OF(mail, struct node_call, mail);
+        call->done(call);
+        node_call_free(call);
+        break;
+    }
+    case NODE_MAIL_MESSAGE:
+        node_on_message(node, RK_CONTAINER_OF(mail, struct node_message, mail));
+        break;
+    case NODE_MAIL_LOG_WORK:
+        on_log_done(node, RK_CONTAINER_OF(mail, struct node_log_work, mail));
+        break;
+    case NODE_MAIL_APPLY_WORK:
+        on_apply_done(node, RK_CONTAINER_OF(mail, struct node_apply_work, mail));
+        break;
+    case NODE_MAIL_LINK: {
+        struct node_link_note *note = RK_CONTAINER_OF(mail, struct node_link_note, mail);
+        node_on_link(node, note);
+        free(note);
+        break;
+    }
+    case NODE_MAIL_OFFER:
+        node_snapshot_offered(node, RK_CONTAINER_OF(mail, struct node_offer, mail));
+        break;
+    case NODE_MAIL_SENT:
+        on_sent(node, RK_CONTAINER_OF(mail, struct node_sent_note, mail));
+        break;
+    case NODE_MAIL_STOP:
+        on_stop(node);
+        break;
+    case NODE_MAIL_CHUNK:
+    case NODE_MAIL_STREAM:
+        rk_assert(false); /* the apply thread's */
+    }
+}
+
+static void tell_persisted(struct node *node)
+{
+    struct node_group *group = &node->group;
+    struct raft_event event = {
+        .kind = RAFT_EVENT_PERSISTED, .index = group->persisted_index, .term = group->persisted_term};
+
+    if (group->persisted_index == 0)
+        return;
+    group->persisted_index = 0;
+    node_step(node, &event, NULL);
+}
+
+static void run_timers(struct node *node, uint64_t now_us)
+{
+    struct rk_heap_item *item;
+
+    while ((item = rk_heap_peek(&node->timers)) && item->key <= now_us)
+        node_call_expire(node, RK_CONTAINER_OF(item, struct node_call, priv.timer));
+    if (!node->identity.removed && raft_deadline(node->group.raft) <= now_us) {
+        struct raft_event event = {.kind = RAFT_EVENT_TICK};
+        node_step(node, &event, NULL);
+    }
+    if (node->housekeeping_us <= now_us) {
+        node->housekeeping_us = now_us + HOUSEKEEPING_US;
+        node_cut_housekeeping(node);
+        node_change_housekeeping(node);
+        node_join_housekeeping(node);
+        node_refresh_summary(node);
+    }
+}
+
+static uint64_t next_deadline(struct node *node)
+{
+    struct rk_heap_item *item = rk_heap_peek(&node->timers);
+    uint64_t at = node->housekeeping_us;
+
+    if (item)
+        at = rk_min_u64(at, item->key);
+    return node->identity.removed ? at : rk_min_u64(at, raft_deadline(node->group.raft));
+}
+
+void node_raft_run_once(struct node *node, uint64_t wait_until_us)
+{
+    struct rk_list mails, *it;
+
+    rk_list_init(&mails);
+    rk_beat_idle(&node->raft_beat);
+    rk_mailbox_wait(&node->raft_box, rk_min_u64(wait_until_us, next_deadline(node)));
+    rk_beat_busy(&node->raft_beat);
+    rk_mailbox_take(&node->raft_box, &mails);
+    while ((it = rk_list_pop_front(&mails)))
+        do_mail(node, RK_LIST_ITEM(it, struct rk_mail, link));
+    tell_persisted(node);
+    node_propose_gathered(node);
+    node_read_gathered(node);
+    run_timers(node, node_now_us(node));
+    if (!rk_list_empty(&node->out))
+        node->transport.send(node->transport.userdata, &node->out);
+}
+
+/* Leadership has gone, or there was nobody to give it to, and nobody waits any more. */
+static bool may_end(struct node *node)
+{
+    bool leads = node->group.role == RAFT_LEADER && raft_members_voters(raft_members(node->group.raft)) > 1;
+
+    return (!leads && node->group.waiting.count == 0 && node->forwards.count == 0) ||
+           node_now_us(node) >= node->stop_deadline_us;
+}
+
+static void expire_rest(struct node *node)
+{
+    struct rk_heap_item *item;
+
+    while ((item = rk_heap_peek(&node->timers)))
+        node_call_expire(node, RK_CONTAINER_OF(item, struct node_call, priv.timer));
+    if (!rk_list_empty(&node->out))
+        node->transport.send(node->transport.userdata, &node->out);
+}
+
+void *node_raft_thread(void *userdata)
+{
+    struct node *node = userdata;
+
+    while (!atomic_load(&node->failed) && !(node->stopping && may_end(node)))
+        node_raft_run_once(node, node->stopping ? node_now_us(node) + 10 * RK_USEC_PER_MSEC : RK_NEVER);
+    expire_rest(node);
+    rk_beat_idle(&node->raft_beat);
+    return NULL;
+}

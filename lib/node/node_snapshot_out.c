@@ -1,0 +1,79 @@
+/* lib/node/node_snapshot_out.c - snapshots on their way out, to a peer or to a file. Apply thread.
+ *
+ * There is no snapshot on disk: the stream is a scan of the rows at one revision,
+ * read chunk by chunk between applies, as fast as its consumer takes it. */
+#include <errno.h>
+
+#include "lib/base/rk_assert.h"
+#include "lib/node/node_internal.h"
+
+static struct node_stream *make_stream(struct node *node, struct mvcc_snapshot *source, uint64_t peer,
+                                       uint64_t term)
+{
+    const struct mvcc_snapshot_info *info = mvcc_snapshot_info(source);
+    struct node_stream *stream = RK_NEW(struct node_stream);
+
+    stream->peer = peer;
+    stream->group = info->group;
+    stream->term = term;
+    stream->index = info->index;
+    stream->entry_term = info->term;
+    stream->revision = info->revision;
+    stream->source = source;
+    stream->source_box = &node->apply_box;
+    stream->source_kind = NODE_MAIL_STREAM;
+    return stream;
+}
+
+void node_snapshot_out(struct node *node, struct node_apply_work *work)
+{
+    struct mvcc_snapshot *source = NULL;
+    int r = mvcc_snapshot_open(node->group.mvcc, node->identity.cluster_id, &source);
+    struct node_stream *stream;
+
+    if (r != 0) {
+        node_fail(node, "rows", r);
+        if (work->call)
+            node_answer(node, work->call, NODE_E_UNAVAILABLE, "this host's storage has failed");
+        work->call = NULL;
+        return;
+    }
+    stream = make_stream(node, source, work->peer, work->term);
+    if (!work->call) {
+        node->transport.send_snapshot(node->transport.userdata, stream);
+        return;
+    }
+    work->call->stream = stream;
+    node_answer(node, work->call, NODE_OK, NULL);
+    work->call = NULL;
+}
+
+static void close_source(struct node_stream *stream)
+{
+    mvcc_snapshot_close(stream->source);
+    stream->source = NULL;
+}
+
+void node_snapshot_stream(struct node *node, struct node_stream *stream)
+{
+    int r = stream->error;
+
+    rk_buf_clear(&stream->chunk);
+    if (!stream->cancel && r == 0)
+        r = mvcc_snapshot_next(stream->source, RK_SNAPSHOT_CHUNK_BYTES, &stream->chunk);
+    stream->done = r == 1;
+    stream->error = r < 0 ? r : 0;
+    if (stream->cancel || r != 0)
+        close_source(stream);
+    if (stream->cancel || !stream->reply_to) {
+        node_stream_free(stream);
+        return;
+    }
+    rk_beat_progress(&node->apply_beat);
+    stream->mail.kind = stream->reply_kind;
+    if (rk_mailbox_push_always(stream->reply_to, &stream->mail))
+        return;
+    if (stream->source)
+        close_source(stream);
+    node_stream_free(stream);
+}
