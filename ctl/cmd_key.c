@@ -58,9 +58,7 @@ static void print_revision(uint64_t revision)
     }
 }
 
-/* --- get
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- get ---- */
 
 struct get_options {
     bool raw, encoded;

@@ -41,9 +41,7 @@ static void say(const json_t *extra, const char *sentence)
     json_decref(json);
 }
 
-/* --- members
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- members ---- */
 
 static void print_members(const json_t *answer)
 {
@@ -88,9 +86,7 @@ int cmd_members(int argc, char **argv)
     return CTL_OK;
 }
 
-/* --- member add
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- member add ---- */
 
 struct invitation {
     const char *address;

@@ -66,9 +66,7 @@ static void save_deinit(struct save *save)
     rk_closep(&save->dir_fd);
 }
 
-/* --- the files
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- the files ---- */
 
 static int refuse(const struct save *save)
 {

@@ -15,9 +15,7 @@ static void drop(json_t **json)
     json_decref(*json);
 }
 
-/* --- the facts
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- the facts ---- */
 
 /* Takes text, which is heap. */
 static void fact(struct output_table *table, const char *label, char *text)
@@ -120,9 +118,7 @@ static void print_facts(const json_t *status, const json_t *members)
     output_table_deinit(&table);
 }
 
-/* --- the members
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- the members ---- */
 
 static char *state_text(const struct peer *peer)
 {
@@ -184,9 +180,7 @@ static void print_members(const json_t *status, const json_t *members)
     output_table_deinit(&table);
 }
 
-/* --- the verdict
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- the verdict ---- */
 
 static void print_finding(const struct finding *finding)
 {

@@ -51,9 +51,7 @@ static bool is_role(const json_t *object, const char *name, const char *role)
     return strcmp(client_json_str(object, name, ""), role) == 0;
 }
 
-/* --- members
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- members ---- */
 
 static const json_t *find_peer(const json_t *status, const char *id)
 {
@@ -162,9 +160,7 @@ static void check_margin(struct findings *findings, const json_t *status, const 
             rk_strdup("Bring a member back, or replace it, soon."));
 }
 
-/* --- this host
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- this host ---- */
 
 static void check_leader(struct findings *findings, const json_t *status)
 {

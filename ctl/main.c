@@ -51,9 +51,7 @@ static const struct ctl_command commands[] = {
      "  COMMAND is init, issue or show; raftkvctl pki --help explains them.\n", cmd_pki},
 };
 
-/* --- help
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- help ---- */
 
 /* name itself, or its first word. */
 static bool belongs(const struct ctl_command *command, const char *name)
@@ -138,9 +136,7 @@ static int cmd_help(int argc, char **argv)
     return ctl_error(CTL_USAGE, "See: raftkvctl help", "there is no command \"%s\"", name);
 }
 
-/* --- dispatch
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- dispatch ---- */
 
 /* How many words of argv name the command: 0 when they do not. */
 static int words_matched(const struct ctl_command *command, int argc, char **argv)

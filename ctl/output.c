@@ -132,9 +132,7 @@ size_t output_width(const char *text)
     return width;
 }
 
-/* --- JSON
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- JSON ---- */
 
 void output_json(const json_t *json)
 {
@@ -155,9 +153,7 @@ void output_json_bytes(json_t *object, const char *name, struct rk_slice bytes)
     json_object_set_new(object, name64, json_stringn((const char *)rk_buf_slice(&encoded).data, encoded.len));
 }
 
-/* --- tables
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- tables ---- */
 
 void output_table_add(struct output_table *table, const char *const *cells)
 {

@@ -213,6 +213,9 @@ void doors_sweep(struct worker *worker, uint64_t now_us)
         else if (http_session_pending(door->session) == 0 &&
                  now_us > door->active_us + RK_HTTP_IDLE_MS * RK_USEC_PER_MSEC)
             net_conn_close(door->conn, true, "idle");
+        else if (http_session_stalled(door->session, &since_us) &&
+                 now_us > since_us + RK_HTTP_STALL_MS * RK_USEC_PER_MSEC)
+            net_conn_close(door->conn, false, "the client does not read its answers");
         else
             settle(door);
     }

@@ -71,6 +71,8 @@
 #define RK_HTTP_IDLE_MS      (5u * 60u * 1000u)
 /* From the first byte of a request to its last: a slow writer loses its connection. */
 #define RK_HTTP_REQUEST_MS 30000u
+/* An HTTP/2 peer that keeps its windows closed while answers wait loses its connection, too. */
+#define RK_HTTP_STALL_MS (2u * 60u * 1000u)
 
 /* Connections. */
 #define RK_TLS_HANDSHAKE_MS 10000u

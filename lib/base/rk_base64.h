@@ -5,5 +5,7 @@
 #include "lib/base/rk_buf.h"
 
 void rk_base64_encode(struct rk_buf *out, struct rk_slice in);
+/* Appends the bytes. 0, or -EINVAL with nothing appended. */
+int rk_base64_decode(struct rk_buf *out, struct rk_slice in) RK_MUST_CHECK;
 
 #endif

@@ -44,8 +44,6 @@ uint64_t client_header_u64(const struct client_response *response, const char *n
 int client_call(struct client *client, const char *method, const char *path, const char *query,
                 const json_t *json, json_t **ret) RK_MUST_CHECK;
 
-/* Appends what base64 (RFC 4648 section 4) stands for. 0, or -EINVAL with nothing appended. */
-int client_base64_decode(struct rk_buf *out, struct rk_slice in) RK_MUST_CHECK;
 /* "NAME" as text or "NAME_base64": appends the bytes. 0, or -EINVAL when there is neither. */
 int client_json_bytes(const json_t *object, const char *name, struct rk_buf *out) RK_MUST_CHECK;
 

@@ -93,7 +93,8 @@ class Checker:
             if MARKER.search(line):
                 self.complain(path, number, f"{MARKER.search(line).group()}: do it now or write an issue")
         code = NOT_CODE.sub(lambda m: "\n" * m.group().count("\n") or " ", text)
-        for match in BANNED.finditer(code):
+        # What a test does to its own scratch files may be short; what ships may not.
+        for match in BANNED.finditer("" if path.startswith("tests/") else code):
             self.complain(path, code.count("\n", 0, match.start()) + 1, f"{match.group(1)}() is banned")
         self.bounded(path, 1, "lines", text.count("\n"), LINES_MAX, "the file")
         for name, line, size in functions(code):

@@ -1,4 +1,4 @@
-/* tests/unit/raft_cluster_world.c - the network that loses and reorders, and the disks that take their time. */
+/* tests/unit/raft_cluster_world.c - a network that loses and reorders, and disks that take their time. */
 #include "tests/unit/raft_cluster_internal.h"
 
 #include <string.h>

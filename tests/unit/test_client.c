@@ -135,7 +135,8 @@ static struct client *make_client(const char *first, const char *second)
     return client;
 }
 
-#define GOOD      "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 14\r\n\r\n{\"revision\":7}"
+#define GOOD                                                                                                 \
+    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 14\r\n\r\n{\"revision\":7}"
 #define NO_LEADER "HTTP/1.1 503 x\r\nContent-Length: 35\r\n\r\n{\"code\":\"no_leader\",\"message\":\"hm\"}"
 #define TIMEOUT   "HTTP/1.1 504 x\r\nContent-Length: 33\r\n\r\n{\"code\":\"timeout\",\"message\":\"hm\"}"
 
@@ -148,9 +149,7 @@ static int set_a(struct client *client)
     return r;
 }
 
-/* --- endpoints
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- endpoints ---- */
 
 static void test_endpoints_that_cannot_be_understood(void **state)
 {
@@ -284,34 +283,7 @@ static void test_a_read_after_a_change_sends_no_body(void **state)
     assert_null(strstr(fake.requests[1], "Content-"));
 }
 
-/* --- decoding
- * ------------------------------------------------------------------------------------------------------------------
- */
-
-static void test_base64(void **state)
-{
-    (void)state;
-    static const char *const good[][2] = {{"", ""},
-                                          {"Zg==", "f"},
-                                          {"Zm8=", "fo"},
-                                          {"Zm9v", "foo"},
-                                          {"Zm9vYg==", "foob"},
-                                          {"Zm9vYmE=", "fooba"},
-                                          {"Zm9vYmFy", "foobar"}}; /* RFC 4648 section 10 */
-    static const char *const bad[] = {"Z", "Zg=", "Zg", "Z===", "====", "Zg==Zg==", "Zm9\n", "Zm-_", "=AAA"};
-    for (size_t i = 0; i < RK_ARRAY_LEN(good); i++) {
-        struct rk_buf out = {0};
-        assert_int_equal(client_base64_decode(&out, rk_slice_str(good[i][0])), 0);
-        assert_true(rk_slice_eq_str(rk_buf_slice(&out), good[i][1]));
-        rk_buf_deinit(&out);
-    }
-    for (size_t i = 0; i < RK_ARRAY_LEN(bad); i++) {
-        struct rk_buf out = {0};
-        assert_int_equal(client_base64_decode(&out, rk_slice_str(bad[i])), -EINVAL);
-        assert_int_equal(out.len, 0);
-        rk_buf_deinit(&out);
-    }
-}
+/* ---- decoding ---- */
 
 static void test_numbers_that_are_none(void **state)
 {
@@ -373,7 +345,6 @@ int main(void)
         cmocka_unit_test(test_a_change_is_sent_once_also_after_a_read_on_a_kept_connection),
         cmocka_unit_test(test_reads_keep_their_connection),
         cmocka_unit_test(test_a_read_after_a_change_sends_no_body),
-        cmocka_unit_test(test_base64),
         cmocka_unit_test(test_numbers_that_are_none),
         cmocka_unit_test(test_response_headers),
         cmocka_unit_test(test_a_sink_that_fails_ends_the_stream),

@@ -159,12 +159,12 @@ static void test_the_two_ports_differ(void **state)
     refuses(NAMED "peer: { listen = \"*:2379\"; };", "are both \"*:2379\"");
 }
 
-static void test_advertise_defaults_to_name_and_port(void **state)
+static void test_advertise_defaults_to_the_address_listened_on_or_name_for_every_address(void **state)
 {
     (void)state;
     struct conf conf;
     accept(NAMED "peer: { listen = \"10.0.0.1:77\"; }; client: { listen = \"*:88\"; " CLIENT_TLS "};", &conf);
-    assert_string_equal(conf.peer.advertise, "n1:77");
+    assert_string_equal(conf.peer.advertise, "10.0.0.1:77");
     assert_string_equal(conf.client.advertise, "https://n1:88");
     conf_deinit(&conf);
     accept(NAMED "initial_members = [ \"n1=[fd00::1]:5\" ]; client: { listen = \"[::1]:6\"; tls = false; };",
@@ -222,7 +222,7 @@ int main(void)
         cmocka_unit_test(test_initial_members_have_this_host),
         cmocka_unit_test(test_several_initial_members_need_the_peer_port),
         cmocka_unit_test(test_the_two_ports_differ),
-        cmocka_unit_test(test_advertise_defaults_to_name_and_port),
+        cmocka_unit_test(test_advertise_defaults_to_the_address_listened_on_or_name_for_every_address),
         cmocka_unit_test(test_a_name_that_is_no_host_needs_advertised_addresses),
         cmocka_unit_test(test_hosts_follow_dns_and_names_their_own_rule),
     };

@@ -180,7 +180,7 @@ static void deleting_a_prefix_goes_in_steps_and_spares_the_neighbours(void **sta
     put(&f, "o", "1");
     put(&f, "q", "1");
     for (int i = 0; i < 10; i++) {
-        char key[8];
+        char key[16];
         snprintf(key, sizeof(key), "p%d", i);
         put(&f, key, "x");
     }
