@@ -13,7 +13,7 @@
 #define RK_TXN_OPS_MAX 128u
 /* Keys in one answer of a range, and the bytes after which an answer is cut. */
 #define RK_RANGE_KEYS_MAX  10000u
-#define RK_RANGE_BYTES_MAX (4u * 1024u * 1024u)
+#define RK_RANGE_BYTES_MAX (2u * 1024u * 1024u)
 
 /* Members of a cluster, learners included: quorum arithmetic is linear in it. */
 #define RK_MEMBERS_MAX       32u
@@ -31,6 +31,8 @@
 #define RK_APPEND_BYTES_MAX   (1024u * 1024u)
 /* A peer frame: an append of one largest entry, or of many up to RK_APPEND_BYTES_MAX, plus framing. */
 #define RK_FRAME_BYTES_MAX (RK_APPEND_BYTES_MAX + RK_COMMAND_BYTES_MAX + 256u * 1024u)
+/* What one host may answer another: the largest result of a range, which must fit in a frame. */
+#define RK_REPLY_BYTES_MAX (RK_RANGE_BYTES_MAX + 64u * 1024u)
 /* Bytes that wait to be written to one peer; beyond it messages are dropped, as a network may. */
 #define RK_PEER_QUEUE_BYTES_MAX (32u * 1024u * 1024u)
 /* Requests forwarded to the leader that wait for an answer, per host. */

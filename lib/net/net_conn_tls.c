@@ -37,13 +37,28 @@ static char *common_name(X509 *cert)
     return copy;
 }
 
-/* Called for each certificate of the chain. The verdict stays OpenSSL's; this only notes whose fault it was.
+/* A member's certificate serves as well as it calls. One that may only call is a client's, and opens the
+ * client port alone, though both ports may trust the same authority. OpenSSL itself asks a caller for
+ * clientAuth and no more. */
+static bool is_for_members(X509_STORE_CTX *check, const struct net_conn *conn, X509 *leaf)
+{
+    if (net_tls_role(conn->tls) != NET_TLS_PEER_SERVER || X509_STORE_CTX_get_error_depth(check) != 0 || !leaf)
+        return true;
+    if (X509_get_extended_key_usage(leaf) & XKU_SSL_SERVER)
+        return true;
+    X509_STORE_CTX_set_error(check, X509_V_ERR_INVALID_PURPOSE);
+    return false;
+}
+
+/* Called for each certificate of the chain. The verdict is OpenSSL's, and is_for_members()'s; this notes
+ * whose fault it was.
  */
 static int on_verify(int ok, X509_STORE_CTX *check)
 {
     SSL *ssl = X509_STORE_CTX_get_ex_data(check, SSL_get_ex_data_X509_STORE_CTX_idx());
     struct net_conn *conn = SSL_get_app_data(ssl);
     X509 *leaf = X509_STORE_CTX_get0_cert(check);
+    ok = ok && is_for_members(check, conn, leaf);
     if (!ok && leaf && !conn->bad_cert) {
         RK_CLEANUP(rk_freep) char *cn = common_name(leaf);
         conn->bad_cert = rk_asprintf("%s (peer CN %s)",
@@ -245,7 +260,8 @@ bool net_conn_peer_has_name(const struct net_conn *conn, const char *name)
     int critical;
     GENERAL_NAMES *sans = X509_get_ext_d2i(cert, NID_subject_alt_name, &critical, NULL);
     /* -1 is "no such extension"; a broken one grants nothing. */
-    bool has = sans ? san_has(sans, name) : critical == -1 && cn_is(cert, name);
+    bool has = sans ? san_has(sans, name) || X509_check_ip_asc(cert, name, 0) == 1
+                    : critical == -1 && cn_is(cert, name);
     GENERAL_NAMES_free(sans);
     return has;
 }

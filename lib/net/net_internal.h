@@ -96,6 +96,7 @@ int net_tls_load(const struct net_tls_config *config, SSL_CTX **ret, uint64_t *r
 /* A session under the newest files. host (clients only) is what the server's certificate must carry. NULL:
  * out of memory. */
 SSL *net_tls_session(struct net_tls *tls, const char *host);
+enum net_tls_role net_tls_role(const struct net_tls *tls);
 /* Reason of the first error in OpenSSL's queue of this thread; empties the queue. Static text. */
 const char *net_tls_reason(void);
 

@@ -149,3 +149,8 @@ const char *net_tls_reason(void)
     ERR_clear_error();
     return reason ? reason : "no reason given";
 }
+
+enum net_tls_role net_tls_role(const struct net_tls *tls)
+{
+    return tls->role;
+}

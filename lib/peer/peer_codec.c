@@ -56,7 +56,10 @@
 #define CALL_BYTES           (MESSAGE_BYTES + 8u + 4u + 8u + 4u)
 #define REPLY_BYTES          (MESSAGE_BYTES + 8u + 4u + 4u + 4u)
 #define ENTRY_BYTES          (8u + 1u + 4u)
-#define REPLY_BODY_BYTES_MAX (RK_FRAME_BYTES_MAX / 2u)
+#define REPLY_BODY_BYTES_MAX RK_REPLY_BYTES_MAX
+_Static_assert(RK_REPLY_BYTES_MAX + 1024u < RK_FRAME_BYTES_MAX, "a reply must fit in a frame");
+_Static_assert(RK_REQUEST_BYTES_MAX + RK_KEY_BYTES_MAX + 1024u < RK_RANGE_BYTES_MAX,
+               "the largest value must fit in an answer");
 
 /* ---- frames ------------------------------------------------------------------ */
 

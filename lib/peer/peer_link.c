@@ -13,6 +13,7 @@
 #include "lib/peer/peer_internal.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "lib/base/rk_assert.h"
 
@@ -58,7 +59,8 @@ static void tell(struct peer_link *link, enum node_link_state state, const char 
 {
     struct peer_net *net = link->loop->net;
     bool news = link->told != (uint32_t)state;
-    if (news || (refused && strcmp(why, link->why) != 0))
+    /* That our own stop ends all links is no news for an operator. */
+    if (!link->loop->stopped && (news || (refused && strcmp(why, link->why) != 0)))
         log_state(link, state, why);
     snprintf(link->why, sizeof(link->why), "%s", why);
     if (!news)

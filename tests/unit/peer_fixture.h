@@ -90,7 +90,7 @@ uint16_t host_port(const struct host *host);
 /* Enters other into host's directory; host_announce() makes it count. */
 void host_add(struct host *host, const struct host *other);
 void host_drop(struct host *host, uint64_t id);
-void host_announce(struct host *host);
+void host_announce(struct host *host); /* waits until every loop works by it; nothing may wait in received */
 void hosts_join(struct host *a, struct host *b); /* each other's members, announced, connected */
 
 enum node_link_state host_link_state(struct host *host, uint64_t peer); /* 0: nothing was told */

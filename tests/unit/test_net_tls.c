@@ -30,6 +30,7 @@ static int group_setup(void **state)
     net_certs_leaf(&certs, "ca", "expired",
                    &(struct net_certs_leaf){.cn = "node2", .from_s = -7200, .until_s = -60});
     net_certs_leaf(&certs, "ca", "serving", &(struct net_certs_leaf){.cn = "serving", .eku = "serverAuth"});
+    net_certs_leaf(&certs, "ca", "calling", &(struct net_certs_leaf){.cn = "calling", .eku = "clientAuth"});
     net_certs_leaf(&certs, "other-ca", "stranger",
                    &(struct net_certs_leaf){.cn = "stranger", .san = "IP:127.0.0.1"});
     return 0;
@@ -130,6 +131,8 @@ static void members_meet_by_mutual_tls(void **state)
         assert_true(net_conn_peer_has_name(ends[i], "node1.test"));
         assert_true(net_conn_peer_has_name(ends[i], "NODE1.test"));
         assert_true(net_conn_peer_has_name(ends[i], "raftkv:member:1"));
+        assert_true(net_conn_peer_has_name(ends[i], "127.0.0.1"));
+        assert_false(net_conn_peer_has_name(ends[i], "127.0.0.2"));
         assert_false(net_conn_peer_has_name(ends[i], "raftkv:member:2"));
         assert_false(
             net_conn_peer_has_name(ends[i], "node1")); /* the CN counts only without names beside it */
@@ -240,6 +243,16 @@ static void a_server_certificate_does_not_open_the_peer_port(void **state)
 {
     struct rig *rig = *state;
     struct foreign foreign = {.ca = file("ca.pem"), .cert = file("serving.pem"), .key = file("serving.key")};
+    serve(rig, NET_TLS_PEER_SERVER, "node1", "ca");
+    foreign_call(rig, &foreign);
+    assert_false(foreign.finished);
+    expect_refused(rig, "purpose");
+}
+
+static void a_clients_certificate_does_not_open_the_peer_port(void **state)
+{
+    struct rig *rig = *state;
+    struct foreign foreign = {.ca = file("ca.pem"), .cert = file("calling.pem"), .key = file("calling.key")};
     serve(rig, NET_TLS_PEER_SERVER, "node1", "ca");
     foreign_call(rig, &foreign);
     assert_false(foreign.finished);
@@ -514,6 +527,7 @@ int main(void)
         TEST(a_client_of_an_unknown_ca_is_refused),
         TEST(an_expired_client_certificate_is_refused),
         TEST(a_server_certificate_does_not_open_the_peer_port),
+        TEST(a_clients_certificate_does_not_open_the_peer_port),
         TEST(no_client_certificate_is_refused_between_members),
         TEST(tls_1_2_is_refused_between_members),
         TEST(a_revoked_certificate_is_refused),
