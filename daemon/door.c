@@ -74,8 +74,10 @@ static void on_data(struct net_conn *conn, void *userdata, struct rk_slice bytes
     door->active_us = now_us;
     if (http_session_feed(door->session, bytes, now_us) != 0)
         net_conn_close(conn, true, "protocol error");
-    else
+    else {
+        api_door_drained(&door->api); /* it may have been a window update */
         settle(door);
+    }
 }
 
 static void on_drained(struct net_conn *conn, void *userdata)

@@ -52,7 +52,7 @@ static void reload_conf(struct daemon *daemon)
 
 void daemon_reload(struct daemon *daemon)
 {
-    sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu\nSTATUS=reloading",
+    sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
                (unsigned long long)rk_clock_now_us(&rk_clock_boottime));
     reload_conf(daemon);
     reload_tls(daemon->tls_client_port, "client port");

@@ -126,13 +126,22 @@ static int clear_stale(const struct sockaddr_un *un)
     return unlink(un->sun_path) < 0 ? -errno : 0;
 }
 
+/* Mostly our own group, and a hardened unit forbids the call: it is made only where it is needed. */
+static bool set_group(const char *path, gid_t gid)
+{
+    struct stat st;
+    if (gid == (gid_t)-1 || (lstat(path, &st) == 0 && st.st_gid == gid))
+        return true;
+    return lchown(path, (uid_t)-1, gid) == 0;
+}
+
 /* Nobody can connect before listen(), so the file has its owner and mode by then. */
 static int open_unix(const struct sockaddr_un *un, mode_t mode, gid_t gid)
 {
     RK_CLEANUP(rk_closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0 || bind(fd, (const struct sockaddr *)un, sizeof(*un)) < 0)
         return -errno;
-    bool ok = gid == (gid_t)-1 || lchown(un->sun_path, (uid_t)-1, gid) == 0;
+    bool ok = set_group(un->sun_path, gid);
     ok = ok && chmod(un->sun_path, mode) == 0 && listen(fd, BACKLOG) == 0;
     if (!ok) {
         int r = -errno;
