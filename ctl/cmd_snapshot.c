@@ -141,8 +141,6 @@ static int commit(struct save *save)
 static int on_piece(void *userdata, struct rk_slice piece)
 {
     struct save *save = userdata;
-    if (interrupted)
-        return -ECANCELED;
     int r = rk_file_write_all(save->fd, piece);
     if (r < 0)
         return r;

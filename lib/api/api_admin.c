@@ -87,20 +87,24 @@ void api_member_promote(struct api_task *task)
     api_submit(task, admin_call(task, NODE_CALL_MEMBER_PROMOTE, rk_buf_slice(&task->name)), finish_done);
 }
 
-/* The answer carries the id; the name is in the members' list. */
+/* The answer carries the id; the name is in the members' list. This host may not have heard of its new leader
+ * yet. */
 static void finish_transfer_names(struct api_task *task, struct node_call *call)
 {
-    const struct node_member *leader = node_members_find(&call->status->members, call->status->raft.leader);
+    uint64_t id = task->leader ? task->leader : call->status->raft.leader;
+    const struct node_member *leader = node_members_find(&call->status->members, id);
     json_t *object = json_object();
 
-    json_object_set_new(object, "leader", api_json_id(call->status->raft.leader));
+    json_object_set_new(object, "leader", api_json_id(id));
     json_object_set_new(object, "name", leader ? json_string(leader->name) : json_null());
     api_answer_json(task, 200, object);
 }
 
 static void finish_transfer(struct api_task *task, struct node_call *call)
 {
-    (void)call;
+    struct rk_reader in = rk_reader(rk_blob_slice(call->answer));
+
+    task->leader = rk_get_u64(&in);
     api_submit(task, api_call_new(task, NODE_CALL_STATUS), finish_transfer_names);
 }
 
