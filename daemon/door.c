@@ -72,9 +72,9 @@ static void on_data(struct net_conn *conn, void *userdata, struct rk_slice bytes
     uint64_t now_us = net_loop_now_us(door->worker->loop);
 
     door->active_us = now_us;
-    if (http_session_feed(door->session, bytes, now_us) != 0)
+    if (http_session_feed(door->session, bytes, now_us) != 0) {
         net_conn_close(conn, true, "protocol error");
-    else {
+    } else {
         api_door_drained(&door->api); /* it may have been a window update */
         settle(door);
     }

@@ -18,7 +18,8 @@ struct api_door {
     struct rk_list streams; /* paused streamed answers; the api's */
 };
 void api_door_init(struct api_door *door, bool admin, size_t (*backlog)(struct api_door *door));
-/* The backlog has gone: streamed answers go on. */
+/* The backlog has gone, or the client has sent something (which may have opened its windows): streamed
+ * answers go on. */
 void api_door_drained(struct api_door *door);
 
 struct api_config {

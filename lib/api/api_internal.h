@@ -25,6 +25,7 @@ struct api_task {
     void (*finish)(struct api_task *task, struct node_call *call); /* the call came back with NODE_OK */
     struct rk_buf name; /* the key or member that the path names, decoded */
     bool raw, keys_only;
+    uint64_t leader; /* of a transfer: who leads now, as the old leader has answered */
     struct node_stream *stream;
     struct rk_list link; /* in door->streams while paused */
 };

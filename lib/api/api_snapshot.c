@@ -65,6 +65,12 @@ static void end_stream(struct api_task *task, bool good)
     api_task_end(task);
 }
 
+/* Bytes wait in the socket's queue, or in the session for the peer to open its windows. */
+static bool is_behind(const struct api_task *task)
+{
+    return task->door->backlog(task->door) + http_respond_queued(task->request) > BACKLOG_MAX;
+}
+
 void api_stream_mail(struct api *api, struct node_stream *stream)
 {
     struct api_task *task = stream->userdata;
@@ -85,7 +91,7 @@ void api_stream_mail(struct api *api, struct node_stream *stream)
         http_respond_chunk(task->request, rk_buf_slice(&stream->chunk));
     if (stream->done || stream->error)
         end_stream(task, stream->done);
-    else if (task->door->backlog(task->door) + http_respond_queued(task->request) > BACKLOG_MAX)
+    else if (is_behind(task))
         rk_list_push_back(&task->door->streams, &task->link);
     else
         ask_next(task);
@@ -93,10 +99,14 @@ void api_stream_mail(struct api *api, struct node_stream *stream)
 
 void api_door_drained(struct api_door *door)
 {
-    struct rk_list *it;
+    RK_LIST_FOR_EACH_SAFE (it, &door->streams) {
+        struct api_task *task = RK_LIST_ITEM(it, struct api_task, link);
 
-    while ((it = rk_list_pop_front(&door->streams)))
-        ask_next(RK_LIST_ITEM(it, struct api_task, link));
+        if (is_behind(task))
+            continue;
+        rk_list_remove(it);
+        ask_next(task);
+    }
 }
 
 /* The client has gone. A paused stream is in our hands: end it now; one that is away is ended when it comes

@@ -73,6 +73,8 @@ mvcc_outcome_text(enum mvcc_command_outcome outcome); /* an English sentence wit
 
 /* Checks without a store: run by whoever accepts a request, and again before apply. */
 enum mvcc_command_outcome mvcc_command_check(const struct mvcc_op *ops, uint32_t count);
+/* Whether an encoded command holds DELETEs only: those are carried out when the disk is nearly full, too. */
+bool mvcc_command_only_deletes(struct rk_slice payload);
 struct rk_blob *mvcc_command_encode(const struct mvcc_origin *origin, const struct mvcc_op *ops,
                                     uint32_t count);
 

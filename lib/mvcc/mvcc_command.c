@@ -207,3 +207,15 @@ int mvcc_answer_decode(struct rk_slice bytes, struct mvcc_answer *ret)
         ret->deleted[i] = rk_get_u64(&r);
     return 0;
 }
+
+bool mvcc_command_only_deletes(struct rk_slice payload)
+{
+    struct mvcc_command command;
+
+    if (mvcc_command_decode(payload, &command) != 0)
+        return false;
+    for (uint32_t i = 0; i < command.count; i++)
+        if (command.ops[i].kind != MVCC_OP_DELETE)
+            return false;
+    return command.count > 0;
+}

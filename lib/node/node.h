@@ -164,6 +164,8 @@ struct node_config {
     uint32_t request_timeout_ms;
     uint64_t log_cache_bytes, rows_cache_bytes, checkpoint_bytes, reserve_bytes, low_space_bytes;
     struct rk_clock clock;
+    /* No threads are made: a simulation calls the run-once bodies of node_internal.h, and nothing sleeps. */
+    bool no_threads;
     /* The environment broke (disk): the node has stopped serving. Any thread; the daemon must exit. */
     void (*fatal)(void *userdata, const char *sentence);
     /* Role, term, leader or members changed: refresh STATUS=. raft thread. */

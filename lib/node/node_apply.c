@@ -106,13 +106,9 @@ static int read_one(struct node *node, struct node_call *call)
     if (r == 0)
         call->answer = rk_blob_copy(rk_buf_slice(&result));
     rk_buf_deinit(&result);
-    if (r == -EBADMSG) {
-        node_answer(node, call, NODE_E_BAD_REQUEST, "the query is malformed");
-        return 0;
-    }
     if (r == 0)
         node_answer(node, call, NODE_OK, NULL);
-    else
+    else /* a malformed query is answered in the result: this is the rows themselves */
         node_answer(node, call, NODE_E_UNAVAILABLE, "this host's storage has failed");
     return r;
 }
@@ -184,6 +180,45 @@ static int do_work(struct node *node, struct turn *turn, struct node_apply_work 
     return 0;
 }
 
+static void refuse_call(struct node *node, struct node_call *call)
+{
+    if (call)
+        node_answer(node, call, NODE_E_TIMEOUT, "this host has stopped: it may or may not have happened");
+}
+
+void node_apply_refuse(struct node *node, struct node_apply_work *work)
+{
+    struct rk_list *it;
+
+    for (uint32_t i = 0; i < work->count; i++)
+        refuse_call(node, work->entries[i].call);
+    while ((it = rk_list_pop_front(&work->calls)))
+        refuse_call(node, RK_LIST_ITEM(it, struct node_call, priv.link));
+    refuse_call(node, work->call);
+    node_apply_work_free(work);
+}
+
+/* What cannot be done any more: everybody who waits is told. */
+static void refuse_mail(struct node *node, struct rk_mail *mail)
+{
+    if (mail->kind == NODE_MAIL_CALL) {
+        refuse_call(node, RK_CONTAINER_OF(mail, struct node_call, mail));
+    } else if (mail->kind == NODE_MAIL_APPLY_WORK) {
+        node_apply_refuse(node, RK_CONTAINER_OF(mail, struct node_apply_work, mail));
+    } else if (mail->kind == NODE_MAIL_CHUNK) {
+        struct node_chunk *chunk = RK_CONTAINER_OF(mail, struct node_chunk, mail);
+
+        chunk->result = -ESHUTDOWN;
+        chunk->mail.kind = chunk->reply_kind;
+        rk_mailbox_push_always(chunk->reply_to, &chunk->mail);
+    } else if (mail->kind == NODE_MAIL_STREAM) {
+        struct node_stream *stream = RK_CONTAINER_OF(mail, struct node_stream, mail);
+
+        stream->error = -ESHUTDOWN;
+        node_snapshot_stream(node, stream);
+    }
+}
+
 static int do_mail(struct node *node, struct turn *turn, struct rk_mail *mail, struct rk_list *finished)
 {
     int r;
@@ -195,8 +230,10 @@ static int do_mail(struct node *node, struct turn *turn, struct rk_mail *mail, s
         return do_work(node, turn, work);
     }
     r = commit(node, turn);
-    if (r != 0)
+    if (r != 0) {
+        refuse_mail(node, mail);
         return r;
+    }
     if (mail->kind == NODE_MAIL_CALL) { /* a stale read */
         if (!atomic_load(&node->serving)) {
             node_answer(node, RK_CONTAINER_OF(mail, struct node_call, mail), NODE_E_UNAVAILABLE,
@@ -212,41 +249,6 @@ static int do_mail(struct node *node, struct turn *turn, struct rk_mail *mail, s
     return 0;
 }
 
-static void refuse_call(struct node *node, struct node_call *call)
-{
-    if (call)
-        node_answer(node, call, NODE_E_TIMEOUT, "this host has stopped: it may or may not have happened");
-}
-
-/* What cannot be done any more: everybody who waits is told. */
-static void refuse_mail(struct node *node, struct rk_mail *mail)
-{
-    if (mail->kind == NODE_MAIL_CALL) {
-        refuse_call(node, RK_CONTAINER_OF(mail, struct node_call, mail));
-    } else if (mail->kind == NODE_MAIL_APPLY_WORK) {
-        struct node_apply_work *work = RK_CONTAINER_OF(mail, struct node_apply_work, mail);
-        struct rk_list *it;
-
-        for (uint32_t i = 0; i < work->count; i++)
-            refuse_call(node, work->entries[i].call);
-        while ((it = rk_list_pop_front(&work->calls)))
-            refuse_call(node, RK_LIST_ITEM(it, struct node_call, priv.link));
-        refuse_call(node, work->call);
-        node_apply_work_free(work);
-    } else if (mail->kind == NODE_MAIL_CHUNK) {
-        struct node_chunk *chunk = RK_CONTAINER_OF(mail, struct node_chunk, mail);
-
-        chunk->result = -ESHUTDOWN;
-        chunk->mail.kind = chunk->reply_kind;
-        rk_mailbox_push_always(chunk->reply_to, &chunk->mail);
-    } else if (mail->kind == NODE_MAIL_STREAM) {
-        struct node_stream *stream = RK_CONTAINER_OF(mail, struct node_stream, mail);
-
-        stream->error = -ESHUTDOWN;
-        node_snapshot_stream(node, stream);
-    }
-}
-
 static void refuse_all(struct node *node, struct rk_list *mails)
 {
     struct rk_list *it;
@@ -256,7 +258,7 @@ static void refuse_all(struct node *node, struct rk_list *mails)
 }
 
 /* Takes everything that waits; false when the thread shall end. */
-static bool run_once(struct node *node)
+bool node_apply_run_once(struct node *node)
 {
     struct turn turn = {0};
     struct rk_list mails, finished, *it;
@@ -267,7 +269,7 @@ static bool run_once(struct node *node)
     rk_list_init(&mails);
     rk_list_init(&finished);
     rk_beat_idle(&node->apply_beat);
-    rk_mailbox_wait(&node->apply_box, RK_NEVER);
+    node_wait(node, &node->apply_box, RK_NEVER);
     rk_beat_busy(&node->apply_beat);
     rk_mailbox_take(&node->apply_box, &mails);
     while (r == 0 && (it = rk_list_pop_front(&mails))) {
@@ -277,6 +279,8 @@ static bool run_once(struct node *node)
             go_on = false;
         else
             r = do_mail(node, &turn, mail, &finished);
+        if (r == 0 && atomic_load(&node->failed))
+            r = -EIO; /* an install broke off, or the log thread has given up: nothing is served any more */
     }
     if (r == 0)
         r = commit(node, &turn);
@@ -287,7 +291,9 @@ static bool run_once(struct node *node)
     }
     while ((it = rk_list_pop_front(&finished))) {
         struct node_apply_work *work = RK_LIST_ITEM(it, struct node_apply_work, mail.link);
-        if (work->kind == NODE_APPLY_READ || work->kind == NODE_APPLY_SNAPSHOT_OUT)
+        if (r != 0)
+            refuse_mail(node, &work->mail); /* whoever still waits in it */
+        else if (work->kind == NODE_APPLY_READ || work->kind == NODE_APPLY_SNAPSHOT_OUT)
             node_apply_work_free(work);
         else
             give_back(node, work);
@@ -297,12 +303,18 @@ static bool run_once(struct node *node)
     return go_on && r == 0;
 }
 
+void node_apply_end(struct node *node)
+{
+    node_snapshot_forget(node);
+    node_snapshot_close_sources(node);
+}
+
 void *node_apply_thread(void *userdata)
 {
     struct node *node = userdata;
 
-    while (run_once(node)) {}
-    node_snapshot_forget(node);
+    while (node_apply_run_once(node)) {}
+    node_apply_end(node);
     rk_beat_idle(&node->apply_beat);
     return NULL;
 }

@@ -130,7 +130,8 @@ static bool take_term(void *userdata, const struct store_entry *entry)
     return false;
 }
 
-/* Whether the log holds the entry that the rows stand at. */
+/* Whether the log holds the entry that the rows stand at. A damaged one counts as held: dropping it would
+ * drop, without a word, what follows it and was acknowledged; scan_log() refuses it. */
 static int log_reaches(struct node *node, const struct mvcc_meta *meta, const struct store_base *base,
                        uint64_t last, bool *ret)
 {
@@ -142,7 +143,7 @@ static int log_reaches(struct node *node, const struct mvcc_meta *meta, const st
         return 0;
     if (meta->applied_index > base->index)
         r = store_log_read(node->log, node->group.number, meta->applied_index, take_term, &at);
-    *ret = r == 0 && at.term == meta->applied_term;
+    *ret = r == STORE_E_CORRUPT || (r == 0 && at.term == meta->applied_term);
     return r > 0 ? 0 : r;
 }
 
@@ -284,10 +285,10 @@ static void refuse_list(struct node *node, struct rk_list *calls)
 
     while ((it = rk_list_pop_front(calls)))
         node_answer(node, RK_LIST_ITEM(it, struct node_call, priv.link), NODE_E_UNAVAILABLE,
-                    "this host is changing clusters; ask another member");
+                    "this host is stopping or changing clusters; ask another member");
 }
 
-static void fail_waiting(struct node *node)
+void node_fail_waiting(struct node *node)
 {
     struct rk_heap_item *item;
 
@@ -308,7 +309,7 @@ void node_unload_group(struct node *node)
 
     atomic_store(&node->serving, false);
     atomic_store(&node->leader_now, 0);
-    fail_waiting(node);
+    node_fail_waiting(node);
     while ((it = rk_list_pop_front(&group->batches)))
         free(RK_LIST_ITEM(it, struct node_read_batch, link));
     while ((slot = rk_map_next(&group->catching_up, &cursor))) {
@@ -348,8 +349,7 @@ static uint64_t hash_text(uint64_t hash, const char *text)
     return hash ? hash : 1;
 }
 
-static int add_initial(const struct node_config *config, uint64_t seed, const char *text,
-                       struct node_members *members)
+static int add_initial(uint64_t seed, const char *text, struct node_members *members)
 {
     const char *equals = strchr(text, '=');
     struct node_member member = {.role = RAFT_VOTER};
@@ -358,8 +358,8 @@ static int add_initial(const struct node_config *config, uint64_t seed, const ch
         return -EINVAL;
     snprintf(member.name, sizeof(member.name), "%.*s", (int)(equals - text), text);
     snprintf(member.peer_address, sizeof(member.peer_address), "%s", equals + 1);
-    if (strcmp(member.name, config->name) == 0)
-        snprintf(member.client_url, sizeof(member.client_url), "%s", config->client_url);
+    /* Without client URLs, which the list does not tell: the first state must be the same on each host. Each
+     * announces its own as soon as there is a leader. */
     member.id = hash_text(seed, member.name);
     return node_members_add(members, &member);
 }
@@ -384,7 +384,7 @@ static int initial_members(const struct node_config *config, struct store_identi
         seed = hash_text(seed, config->initial_members[i]);
     identity->cluster_id = seed;
     for (uint32_t i = 0; i < config->initial_member_count && r == 0; i++)
-        r = add_initial(config, seed, config->initial_members[i], members);
+        r = add_initial(seed, config->initial_members[i], members);
     if (r == 0 && !node_members_find_name(members, config->name))
         r = -EINVAL;
     if (r == 0)
@@ -483,6 +483,7 @@ static void init_node(struct node *node, const struct node_config *config)
     rk_list_init(&node->group.proposals);
     rk_list_init(&node->group.reads);
     rk_list_init(&node->group.batches);
+    rk_list_init(&node->sources);
     node->raft_beat.name = "raft";
     node->log_beat.name = "log";
     node->apply_beat.name = "apply";
@@ -493,6 +494,8 @@ static void init_node(struct node *node, const struct node_config *config)
     node->beats[3] = &node->checkpoint_beat;
     node->raft_stop.kind = node->log_stop.kind = node->apply_stop.kind = NODE_MAIL_STOP;
     node->started_us = node_now_us(node);
+    /* An answer that was on its way when this host went down must find nobody when it is up again. */
+    node->next_id = rk_random_id();
 }
 
 static int init_boxes(struct node *node)
@@ -524,7 +527,8 @@ int node_open(const struct node_config *config, struct node **ret, char **ret_er
     if (r != 0) {
         if (!*ret_error)
             *ret_error =
-                rk_asprintf("cannot open %s: %s", config->data_directory, strerror(r < 0 ? -r : EIO));
+                rk_asprintf("cannot open %s: %s%s", config->data_directory, strerror(r < 0 ? -r : EIO),
+                            r == -ENOSPC ? "; free some space there and start again" : "");
         node_close(node);
         return r;
     }

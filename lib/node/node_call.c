@@ -115,7 +115,20 @@ void node_call_disarm(struct node *node, struct node_call *call)
     call->priv.stage = NODE_STAGE_NONE;
 }
 
-static void take_out(struct node *node, struct node_call *call)
+void node_calls_gather(const struct rk_map *map, bool (*match)(const struct node_call *call, uint64_t arg),
+                       uint64_t arg, struct rk_list *ret)
+{
+    struct rk_map_slot *slot;
+    size_t cursor = 0;
+
+    while ((slot = rk_map_next(map, &cursor))) {
+        struct node_call *call = slot->value;
+        if (match(call, arg))
+            rk_list_push_back(ret, &call->priv.link);
+    }
+}
+
+void node_call_take_out(struct node *node, struct node_call *call)
 {
     struct node_group *group = &node->group;
 
@@ -138,14 +151,36 @@ static void take_out(struct node *node, struct node_call *call)
     case NODE_STAGE_NONE:
         break;
     }
+    node_call_disarm(node, call);
+}
+
+static bool waits_from(const struct node_call *call, uint64_t from)
+{
+    return call->priv.index >= from;
+}
+
+void node_calls_unknown(struct node *node, uint64_t from, uint64_t through, const char *text)
+{
+    struct rk_list calls;
+
+    rk_list_init(&calls);
+    node_calls_gather(&node->group.waiting, waits_from, from, &calls);
+    RK_LIST_FOR_EACH_SAFE (it, &calls) {
+        struct node_call *call = RK_LIST_ITEM(it, struct node_call, priv.link);
+
+        rk_list_remove(it);
+        if (call->priv.index > through)
+            continue;
+        node_call_take_out(node, call);
+        node_answer(node, call, NODE_E_TIMEOUT, text);
+    }
 }
 
 void node_call_expire(struct node *node, struct node_call *call)
 {
     bool reads = call->kind == NODE_CALL_READ;
 
-    take_out(node, call);
-    node_call_disarm(node, call);
+    node_call_take_out(node, call);
     if (reads)
         node_answer(node, call, NODE_E_TIMEOUT,
                     "no majority of the members answered in time; a read at level stale still works");

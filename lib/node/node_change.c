@@ -8,6 +8,7 @@
 #include "lib/node/node_internal.h"
 
 #define UPDATE_RETRY_US (2 * RK_USEC_PER_SEC)
+#define LEAVE_RETRY_US  (RK_USEC_PER_SEC / 2)
 
 /* ---- proposing a configuration -------------------------------------------------------- */
 
@@ -49,7 +50,7 @@ static const struct node_member *find(struct node *node, struct rk_slice who)
     char *end;
     uint64_t id;
 
-    if (who.len == 0 || who.len >= sizeof(text))
+    if (who.len == 0 || who.len >= sizeof(text) || memchr(who.data, '\0', who.len))
         return NULL;
     memcpy(text, who.data, who.len);
     text[who.len] = '\0';
@@ -98,9 +99,23 @@ static const char *add_to(struct node_members *next, const struct node_member *m
     for (uint32_t i = 0; i < next->count; i++)
         if (strcmp(next->member[i].peer_address, member->peer_address) == 0)
             return "another member has that peer address";
-    if (node_members_add(next, member) != 0)
+    switch (node_members_add(next, member)) {
+    case 0:
+        return NULL;
+    case -EEXIST:
+        return "a member of that id has another name or address: is the joining host's data directory a "
+               "copy?";
+    default:
         return "the cluster has as many members as it may have";
-    return NULL;
+    }
+}
+
+static bool in_force_is_committed(struct node *node)
+{
+    struct raft_status status;
+
+    raft_status(node->group.raft, &status);
+    return node_members_now_index(&node->group) <= status.commit;
 }
 
 void node_change_add(struct node *node, struct node_call *call)
@@ -117,11 +132,15 @@ void node_change_add(struct node *node, struct node_call *call)
     there = node_members_find(node_members_now(&node->group), member.id);
     if (there && strcmp(there->name, member.name) == 0 &&
         strcmp(there->peer_address, member.peer_address) == 0) {
-        answer_members(node, call);
+        if (in_force_is_committed(node))
+            answer_members(node, call);
+        else /* whoever joins gives up its old state on our word: not on a change that may be undone */
+            node_answer(node, call, NODE_E_BUSY,
+                        "the change that adds this host is not complete yet; try again in a moment");
         return;
     }
     if (node_self(node) && node_self(node)->peer_address[0] == '\0') {
-        node_answer(node, call, NODE_E_CONFLICT,
+        node_answer(node, call, NODE_E_BUSY,
                     "the cluster's own host has not announced its peer address yet; try again in a moment");
         return;
     }
@@ -140,6 +159,7 @@ void node_change_add(struct node *node, struct node_call *call)
 
 /* ---- remove ------------------------------------------------------------------------------ */
 
+/* Heard of lately, and not known to be gone: a link that broke tells before a timeout does. */
 static bool is_active(struct node *node, uint64_t id)
 {
     struct raft_peer_status peer;
@@ -147,8 +167,8 @@ static bool is_active(struct node *node, uint64_t id)
 
     if (id == node->identity.member_id)
         return true;
-    return raft_peer_status(node->group.raft, id, &peer) && peer.active_us != 0 &&
-           node_now_us(node) - peer.active_us < limit_us;
+    return !rk_map_get(&node->links_down, id) && raft_peer_status(node->group.raft, id, &peer) &&
+           peer.active_us != 0 && node_now_us(node) - peer.active_us < limit_us;
 }
 
 /* Would the cluster that is left have a majority that answers? */
@@ -283,7 +303,11 @@ void node_change_update(struct node *node, struct node_call *call)
 
 static void update_done(struct node_call *own)
 {
-    ((struct node *)own->userdata)->update_running = false;
+    struct node *node = own->userdata;
+
+    node->update_running = false;
+    if (own->outcome == NODE_E_BUSY) /* another host's turn: as after a first start of all of them */
+        node->update_us = 0;
 }
 
 /* The configuration file is the authority on our own addresses: what the members' list says follows it. */
@@ -336,6 +360,8 @@ void node_transfer_ended(struct node *node, enum raft_transfer_outcome outcome)
     struct raft_status status;
     uint8_t bytes[8];
 
+    if (node->stopping)
+        node->no_successor = outcome == RAFT_TRANSFER_TIMED_OUT || outcome == RAFT_TRANSFER_REFUSED;
     if (!call)
         return;
     node->group.transfer_call = NULL;
@@ -356,6 +382,17 @@ void node_transfer_ended(struct node *node, enum raft_transfer_outcome outcome)
 
 /* ---- leave ----------------------------------------------------------------------------------------- */
 
+static void answer_leave(struct node *node, enum node_outcome outcome, const char *text)
+{
+    struct node_call *call = node->leave_call;
+
+    if (!call)
+        return;
+    node->leave_call = NULL;
+    node_call_disarm(node, call);
+    node_answer(node, call, outcome, text);
+}
+
 void node_mark_removed(struct node *node)
 {
     struct raft_event event = {.kind = RAFT_EVENT_STEP_DOWN};
@@ -370,32 +407,30 @@ void node_mark_removed(struct node *node)
     node_refresh_summary(node);
     RK_LOG(RK_LOG_NOTICE, "members", NULL,
            "this host is no longer a member of its cluster; it serves its old state to stale reads only");
+    answer_leave(node, NODE_OK, NULL);
 }
 
+/* Whoever removes us hangs up at once, often before its answer has left. Then we are told at the next attempt
+ * to connect, which ends in node_mark_removed(). If the leader was lost instead, the new one has to be asked.
+ */
 static void leave_removed(struct node_call *own)
 {
     struct node *node = own->userdata;
-    struct node_call *call = node->leave_call;
 
-    if (own->outcome == NODE_OK)
+    if (own->outcome == NODE_OK || own->outcome == NODE_E_NOT_FOUND)
         node_mark_removed(node);
-    if (!call)
-        return;
-    node->leave_call = NULL;
-    node_call_disarm(node, call);
-    node_answer(node, call, own->outcome, own->text);
+    else if ((own->outcome == NODE_E_TIMEOUT || own->outcome == NODE_E_NO_LEADER ||
+              own->outcome == NODE_E_BUSY) &&
+             node->leave_call)
+        node->leave_call->priv.index = node_now_us(node) + LEAVE_RETRY_US;
+    else
+        answer_leave(node, own->outcome, own->text);
 }
 
 static void leave_transferred(struct node_call *own)
 {
-    struct node *node = own->userdata;
-    struct node_call *call = node->leave_call;
-
-    if (!call || own->outcome == NODE_OK)
-        return; /* goes on when the new leader is known: node_leave_continue() */
-    node->leave_call = NULL;
-    node_call_disarm(node, call);
-    node_answer(node, call, own->outcome, own->text);
+    if (own->outcome != NODE_OK) /* else it goes on when the new leader is known: node_leave_continue() */
+        answer_leave(own->userdata, own->outcome, own->text);
 }
 
 static struct rk_blob *own_id_text(struct node *node)
@@ -422,7 +457,7 @@ void node_leave(struct node *node, struct node_call *call)
     node->leave_call = call;
     call->priv.stage = NODE_STAGE_HELD;
     node_call_arm(node, call);
-    call->priv.index = 0; /* becomes 1 once the removal has been asked for */
+    call->priv.index = 0; /* when to ask for the removal; RK_NEVER while an answer is awaited */
     if (node->group.role == RAFT_LEADER)
         node_route(node, node_own_call(node, NODE_CALL_TRANSFER, NULL, leave_transferred));
     node_leave_continue(node);
@@ -433,9 +468,10 @@ void node_leave_continue(struct node *node)
 {
     struct node_call *call = node->leave_call;
 
-    if (!call || call->priv.index == 1 || node->group.role == RAFT_LEADER || node->group.leader == 0)
+    if (!call || node_now_us(node) < call->priv.index || node->group.role == RAFT_LEADER ||
+        node->group.leader == 0)
         return;
-    call->priv.index = 1;
+    call->priv.index = RK_NEVER;
     node_route(node, node_own_call(node, NODE_CALL_MEMBER_REMOVE, own_id_text(node), leave_removed));
 }
 

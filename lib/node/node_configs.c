@@ -42,15 +42,15 @@ void node_configs_truncate(struct node_group *group, uint64_t from)
         forget(last(group));
 }
 
-void node_configs_prune(struct node_group *group, uint64_t applied)
+bool node_configs_prune(struct node_group *group, uint64_t applied)
 {
-    for (;;) {
+    for (bool pruned = false;; pruned = true) {
         struct node_config_entry *first = RK_LIST_ITEM(group->configs.next, struct node_config_entry, link);
         struct rk_list *second = first->link.next;
 
         if (second == &group->configs ||
             RK_LIST_ITEM(second, struct node_config_entry, link)->index > applied)
-            return;
+            return pruned;
         forget(first);
     }
 }
@@ -81,6 +81,32 @@ const struct node_member *node_self(const struct node *node)
     return node_members_find(node_members_now(&node->group), node->identity.member_id);
 }
 
+static bool is_listed(const struct node_directory *directory, uint64_t id)
+{
+    for (uint32_t i = 0; i < directory->peer_count; i++)
+        if (directory->peers[i].id == id)
+            return true;
+    return id == directory->self_id;
+}
+
+static void list_members(struct node_directory *directory, const struct node_members *members)
+{
+    for (uint32_t i = 0; i < members->count && directory->peer_count < RK_MEMBERS_MAX; i++) {
+        const struct node_member *member = &members->member[i];
+        struct node_peer *peer = &directory->peers[directory->peer_count];
+
+        if (is_listed(directory, member->id))
+            continue;
+        peer->id = member->id;
+        memcpy(peer->name, member->name, sizeof(peer->name));
+        memcpy(peer->address, member->peer_address, sizeof(peer->address));
+        directory->peer_count++;
+    }
+}
+
+/* Who is in the configuration in force, and who is in one that is still to be replaced for good: a leader
+ * that removes itself needs the others' acknowledgements of just that entry, and whoever asked needs its
+ * answer. */
 void node_announce_members(struct node *node)
 {
     const struct node_members *members = node_members_now(&node->group);
@@ -90,17 +116,9 @@ void node_announce_members(struct node *node)
     directory->self_id = node->identity.member_id;
     directory->incarnation = node->identity.incarnation;
     memcpy(directory->self_name, node->identity.name, sizeof(directory->self_name));
-    for (uint32_t i = 0; i < members->count && !node->identity.removed; i++) {
-        const struct node_member *member = &members->member[i];
-        struct node_peer *peer = &directory->peers[directory->peer_count];
-
-        if (member->id == directory->self_id)
-            continue;
-        peer->id = member->id;
-        memcpy(peer->name, member->name, sizeof(peer->name));
-        memcpy(peer->address, member->peer_address, sizeof(peer->address));
-        directory->peer_count++;
-    }
+    for (struct rk_list *it = node->group.configs.prev; it != &node->group.configs && !node->identity.removed;
+         it = it->prev)
+        list_members(directory, &RK_LIST_ITEM(it, struct node_config_entry, link)->members);
     directory->removed_count = members->removed_count;
     memcpy(directory->removed, members->removed, sizeof(directory->removed));
     node->transport.set_directory(node->transport.userdata, directory);

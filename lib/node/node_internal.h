@@ -61,6 +61,8 @@ struct node_log_work {
 struct node_log_work *node_log_work_new(struct node *node, enum node_log_kind kind, uint32_t group);
 void node_log_work_free(struct node_log_work *work);
 void *node_log_thread(void *node);
+/* Does all that waits. False when the thread shall end. */
+bool node_log_run_once(struct node *node);
 
 /* ---- raft <-> apply ------------------------------------------------------------ */
 
@@ -99,7 +101,11 @@ struct node_apply_work {
 
 struct node_apply_work *node_apply_work_new(struct node *node, enum node_apply_kind kind, uint32_t group);
 void node_apply_work_free(struct node_apply_work *work);
+/* It will not be done: tells the calls in it, and frees it. */
+void node_apply_refuse(struct node *node, struct node_apply_work *work);
 void *node_apply_thread(void *node);
+bool node_apply_run_once(struct node *node); /* as node_log_run_once() */
+void node_apply_end(struct node *node);      /* the thread's last act */
 
 struct node_link_note {
     struct rk_mail mail;
@@ -208,16 +214,20 @@ struct node {
     uint32_t generation; /* goes up when the disk threads have stopped: works of an earlier one are void */
 
     /* raft thread */
-    struct rk_heap timers;  /* of node_call.priv.timer */
-    struct rk_map forwards; /* id -> struct node_call sent to another host */
-    struct rk_list out;     /* messages of this turn */
+    struct rk_heap timers;    /* of node_call.priv.timer */
+    struct rk_map forwards;   /* id -> struct node_call sent to another host */
+    struct rk_map links_down; /* peers that the transport cannot reach; values mean nothing */
+    struct rk_list out;       /* messages of this turn */
     uint64_t next_id;
     uint64_t next_stream;
     uint64_t housekeeping_us; /* when it is due */
     uint64_t update_us;       /* when our own record may be announced again */
+    uint64_t announce_us; /* when the transport has to hear that members have gone for good; 0: it knows */
     bool update_running, promote_running;
     bool stopping;
+    bool no_successor; /* while stopping: nobody took over in time */
     uint64_t stop_deadline_us;
+    uint64_t successor_us; /* a leader that stops waits so long for the next one to show itself */
     struct node_call *leave_call;
     struct {
         enum node_join_state state;
@@ -228,8 +238,12 @@ struct node {
         uint64_t retry_us, give_up_us;
     } join;
 
+    /* log thread */
+    bool trimming; /* there may be entries before the log's base to delete */
+
     /* apply thread */
     struct node_incoming *incoming;
+    struct rk_list sources; /* of node_source: snapshots on their way out */
     struct node_install *install;
 
     /* any thread */
@@ -244,6 +258,13 @@ struct node {
     char summary[NODE_TEXT_BYTES];
 };
 
+/* A thread sleeps until there is mail. Under a simulation, whose clock is not the system's, it never does. */
+static inline void node_wait(const struct node *node, struct rk_mailbox *box, uint64_t deadline_us)
+{
+    if (!node->config.no_threads)
+        rk_mailbox_wait(box, deadline_us);
+}
+
 static inline uint64_t node_now_us(const struct node *node)
 {
     return rk_clock_now_us(&node->config.clock);
@@ -254,6 +275,8 @@ int node_open_stores(struct node *node, char **ret_error) RK_MUST_CHECK;
 void node_close_stores(struct node *node);
 int node_load_group(struct node *node, char **ret_error) RK_MUST_CHECK;
 void node_unload_group(struct node *node);
+/* Answers all calls that wait on the raft thread. */
+void node_fail_waiting(struct node *node);
 int node_start_disk_threads(struct node *node) RK_MUST_CHECK;
 void node_stop_disk_threads(struct node *node);
 void node_fail(struct node *node, const char *part, int error);
@@ -261,6 +284,7 @@ void node_fail(struct node *node, const char *part, int error);
 /* node_loop.c: the raft thread */
 void *node_raft_thread(void *node);
 void node_raft_run_once(struct node *node, uint64_t wait_until_us);
+uint64_t node_raft_deadline(struct node *node); /* when it has something to do even without mail */
 
 /* node_step.c: one step of a core and what follows from it */
 struct node_step_source { /* where the payloads of the event's entries are */
@@ -276,7 +300,8 @@ const struct node_members *node_members_now(const struct node_group *group);
 uint64_t node_members_now_index(const struct node_group *group);
 void node_configs_append(struct node_group *group, uint64_t index, const struct node_members *members);
 void node_configs_truncate(struct node_group *group, uint64_t from);
-void node_configs_prune(struct node_group *group, uint64_t applied);
+bool node_configs_prune(struct node_group *group,
+                        uint64_t applied); /* whether there was anything to forget */
 /* Those that came at or before through give way to this one. */
 void node_configs_replace(struct node_group *group, uint64_t through, uint64_t index,
                           const struct node_members *members);
@@ -296,6 +321,13 @@ enum node_call_stage {
     NODE_STAGE_FORWARDED, /* in node->forwards */
     NODE_STAGE_HELD,      /* transfer_call, cut_call, leave_call */
 };
+/* Those of a map that match, to the back of a list (priv.link): the map must not change during a walk. */
+void node_calls_gather(const struct rk_map *map, bool (*match)(const struct node_call *call, uint64_t arg),
+                       uint64_t arg, struct rk_list *ret);
+/* Out of wherever it waits: the caller answers it. */
+void node_call_take_out(struct node *node, struct node_call *call);
+/* Answers those that wait for an entry at index from to through, of which nobody here can say what became. */
+void node_calls_unknown(struct node *node, uint64_t from, uint64_t through, const char *text);
 /* Its deadline has come: takes it out of wherever it waits and answers TIMEOUT. */
 void node_call_expire(struct node *node, struct node_call *call);
 struct node_call *node_own_call(struct node *node, enum node_call_kind kind, struct rk_blob *body,
@@ -305,6 +337,8 @@ struct node_call *node_own_call(struct node *node, enum node_call_kind kind, str
 void node_route(struct node *node, struct node_call *call);
 void node_forward(struct node *node, struct node_call *call);
 void node_on_message(struct node *node, struct node_message *message);
+/* The sentence of a reply that is not NODE_OK; what is not printable becomes '?'. */
+void node_reply_text(const struct node_message *reply, char *ret, size_t size);
 void node_on_link(struct node *node, struct node_link_note *note);
 void node_propose_gathered(struct node *node);
 void node_read_gathered(struct node *node);
@@ -348,6 +382,9 @@ void node_snapshot_stream(struct node *node, struct node_stream *stream);
 void node_snapshot_in(struct node *node, struct node_apply_work *work);
 void node_snapshot_chunk(struct node *node, struct node_chunk *chunk);
 void node_snapshot_forget(struct node *node); /* drops a half-received one */
+/* The rows are about to be closed: streams that are still out end with an error when they come back. */
+void node_snapshot_close_sources(struct node *node);
+void node_snapshot_free_sources(struct node *node);
 /* At start: finishes an install that a crash interrupted. 0, or an error with a sentence. */
 int node_snapshot_resume(struct node *node, char **ret_error) RK_MUST_CHECK;
 

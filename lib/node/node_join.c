@@ -68,9 +68,11 @@ static void ask(struct node *node)
 
 static bool take_address(struct node *node, const struct rk_blob *body)
 {
-    if (!body || body->len == 0 || body->len >= sizeof(node->join.address) ||
-        memchr(body->data, '\0', body->len))
+    if (!body || body->len == 0 || body->len >= sizeof(node->join.address))
         return false;
+    for (size_t i = 0; i < body->len; i++) /* it is shown to operators, and an invitation brings it */
+        if (body->data[i] <= 0x20 || body->data[i] >= 0x7f)
+            return false;
     memcpy(node->join.address, body->data, body->len);
     node->join.address[body->len] = '\0';
     return true;
@@ -152,15 +154,6 @@ void node_join_invite(struct node *node, struct node_call *call)
 
 /* ---- the answer --------------------------------------------------------------------------------- */
 
-static void reply_text(const struct node_message *reply, char *ret, size_t size)
-{
-    size_t len = reply->body ? rk_min_u64(reply->body->len, size - 1) : 0;
-
-    if (len > 0)
-        memcpy(ret, reply->body->data, len);
-    ret[len] = '\0';
-}
-
 /* Stops the disk threads and comes back with an empty store under a new name. */
 static int rebuild(struct node *node, uint64_t cluster_id, struct rk_slice members, char **ret_error)
 {
@@ -176,9 +169,6 @@ static int rebuild(struct node *node, uint64_t cluster_id, struct rk_slice membe
     identity.cluster_id = cluster_id;
     identity.member_id = node->join.member_id;
     identity.removed = false;
-    r = store_dir_set_identity(node->dir, &identity);
-    if (r != 0)
-        return r;
     node->identity = identity;
     r = node_open_stores(node, ret_error);
     /* Whom to listen to until the log or a snapshot says more; kept, so that a restart in between knows it
@@ -187,6 +177,8 @@ static int rebuild(struct node *node, uint64_t cluster_id, struct rk_slice membe
         r = mvcc_bootstrap(node->group.mvcc, 0, 0, members);
     if (r == 0)
         r = store_rows_flush(node->rows);
+    if (r == 0) /* last: a crash before it leaves a pristine directory, not a member that knows nobody */
+        r = store_dir_set_identity(node->dir, &identity);
     if (r == 0)
         r = node_load_group(node, ret_error);
     atomic_store(&node->serving, false);
@@ -202,7 +194,8 @@ static void joined(struct node *node, const struct node_message *reply)
     RK_CLEANUP(rk_freep) char *error = NULL;
     int r;
 
-    if (!rk_reader_done(&in) || cluster_id == 0 || node_members_decode(bytes, members) != 0) {
+    if (!rk_reader_done(&in) || cluster_id == 0 || node_members_decode(bytes, members) != 0 ||
+        !node_members_find(members, node->join.member_id)) {
         set_state(node, NODE_JOIN_FAILED,
                   "the other cluster's answer cannot be read: is it of another version?");
         free(members);
@@ -232,7 +225,7 @@ void node_join_reply(struct node *node, struct node_message *reply)
     struct node_call *invite = rk_map_get(&node->forwards, reply->id);
     char text[NODE_TEXT_BYTES];
 
-    reply_text(reply, text, sizeof(text));
+    node_reply_text(reply, text, sizeof(text));
     if (invite && invite->priv.peer == 0) {
         forget_invite(node, reply->id);
         node_answer(node, invite, (enum node_outcome)reply->outcome, reply->outcome == NODE_OK ? NULL : text);

@@ -119,7 +119,7 @@ static void drop_all(struct rk_list *works)
             node_log_work_free(RK_LIST_ITEM(it, struct node_log_work, mail.link));
 }
 
-static bool run_once(struct node *node, bool *trimming)
+bool node_log_run_once(struct node *node)
 {
     struct rk_list works;
     int r;
@@ -127,11 +127,11 @@ static bool run_once(struct node *node, bool *trimming)
     rk_list_init(&works);
     rk_beat_idle(&node->log_beat);
     /* While there is room to give back, come round at once; otherwise sleep until work comes. */
-    rk_mailbox_wait(&node->log_box, *trimming ? node_now_us(node) + 1000 : RK_NEVER);
+    node_wait(node, &node->log_box, node->trimming ? node_now_us(node) + 1000 : RK_NEVER);
     rk_beat_busy(&node->log_beat);
     if (rk_mailbox_take(&node->log_box, &works) == 0) {
         r = store_log_trim(node->log, 0, 256);
-        *trimming = r == 1;
+        node->trimming = r == 1;
         if (r < 0)
             node_fail(node, "log", r);
         return r >= 0;
@@ -139,7 +139,7 @@ static bool run_once(struct node *node, bool *trimming)
     RK_LIST_FOR_EACH (it, &works) {
         struct node_log_work *work = RK_LIST_ITEM(it, struct node_log_work, mail.link);
         if (work->mail.kind == NODE_MAIL_LOG_WORK && work->kind != NODE_LOG_WRITE)
-            *trimming = true;
+            node->trimming = true;
     }
     r = write_all(node, &works);
     if (r != 0) {
@@ -156,9 +156,8 @@ static bool run_once(struct node *node, bool *trimming)
 void *node_log_thread(void *userdata)
 {
     struct node *node = userdata;
-    bool trimming = true; /* something may be left from the last life */
 
-    while (run_once(node, &trimming)) {}
+    while (node_log_run_once(node)) {}
     rk_beat_idle(&node->log_beat);
     return NULL;
 }

@@ -10,6 +10,8 @@
 #include "lib/node/node_internal.h"
 
 #define HOUSEKEEPING_US (100 * RK_USEC_PER_MSEC)
+/* A member that was removed is hung up on a moment later: what it is told last should arrive. */
+#define FAREWELL_US (200 * RK_USEC_PER_MSEC)
 
 static void on_log_done(struct node *node, struct node_log_work *work)
 {
@@ -45,7 +47,8 @@ static void on_apply_done(struct node *node, struct node_apply_work *work)
         struct raft_event event = {.kind = RAFT_EVENT_APPLIED, .index = work->applied};
 
         group->applied = work->applied;
-        node_configs_prune(group, group->applied);
+        if (node_configs_prune(group, group->applied))
+            node->announce_us = node_now_us(node) + FAREWELL_US;
         if (work->kind != NODE_APPLY_INSTALLED)
             node_step(node, &event, NULL);
     }
@@ -73,8 +76,10 @@ static void on_stop(struct node *node)
     struct raft_event event = {.kind = RAFT_EVENT_TRANSFER};
 
     node->stopping = true;
-    if (node->group.role == RAFT_LEADER && raft_members_voters(raft_members(node->group.raft)) > 1)
-        node_step(node, &event, NULL);
+    if (node->group.role != RAFT_LEADER || raft_members_voters(raft_members(node->group.raft)) <= 1)
+        return;
+    node->successor_us = node_now_us(node) + node->config.election_timeout_ms * RK_USEC_PER_MSEC;
+    node_step(node, &event, NULL);
 }
 
 static void do_mail(struct node *node, struct rk_mail *mail)
@@ -143,6 +148,10 @@ static void run_timers(struct node *node, uint64_t now_us)
     }
     if (node->housekeeping_us <= now_us) {
         node->housekeeping_us = now_us + HOUSEKEEPING_US;
+        if (node->announce_us != 0 && node->announce_us <= now_us) {
+            node->announce_us = 0;
+            node_announce_members(node);
+        }
         node_cut_housekeeping(node);
         node_change_housekeeping(node);
         node_join_housekeeping(node);
@@ -150,7 +159,7 @@ static void run_timers(struct node *node, uint64_t now_us)
     }
 }
 
-static uint64_t next_deadline(struct node *node)
+uint64_t node_raft_deadline(struct node *node)
 {
     struct rk_heap_item *item = rk_heap_peek(&node->timers);
     uint64_t at = node->housekeeping_us;
@@ -160,17 +169,29 @@ static uint64_t next_deadline(struct node *node)
     return node->identity.removed ? at : rk_min_u64(at, raft_deadline(node->group.raft));
 }
 
+static void give_back(struct node *node, struct rk_list *mails)
+{
+    struct rk_list *it;
+
+    while ((it = rk_list_pop_front(mails)))
+        rk_mailbox_push_always(&node->raft_box, RK_LIST_ITEM(it, struct rk_mail, link));
+}
+
 void node_raft_run_once(struct node *node, uint64_t wait_until_us)
 {
     struct rk_list mails, *it;
 
     rk_list_init(&mails);
     rk_beat_idle(&node->raft_beat);
-    rk_mailbox_wait(&node->raft_box, rk_min_u64(wait_until_us, next_deadline(node)));
+    node_wait(node, &node->raft_box, rk_min_u64(wait_until_us, node_raft_deadline(node)));
     rk_beat_busy(&node->raft_beat);
     rk_mailbox_take(&node->raft_box, &mails);
-    while ((it = rk_list_pop_front(&mails)))
+    while (!atomic_load(&node->failed) && (it = rk_list_pop_front(&mails)))
         do_mail(node, RK_LIST_ITEM(it, struct rk_mail, link));
+    if (atomic_load(&node->failed)) { /* there may be no core any more; node_stop() answers the rest */
+        give_back(node, &mails);
+        return;
+    }
     tell_persisted(node);
     node_propose_gathered(node);
     node_read_gathered(node);
@@ -179,21 +200,23 @@ void node_raft_run_once(struct node *node, uint64_t wait_until_us)
         node->transport.send(node->transport.userdata, &node->out);
 }
 
-/* Leadership has gone, or there was nobody to give it to, and nobody waits any more. */
+/* Leadership has gone, or there was nobody to give it to, and nobody waits any more. Our vote may be the one
+ * that the successor needs, so we stay until we hear from it. */
 static bool may_end(struct node *node)
 {
-    bool leads = node->group.role == RAFT_LEADER && raft_members_voters(raft_members(node->group.raft)) > 1;
+    uint64_t now_us = node_now_us(node);
+    bool leads = node->group.role == RAFT_LEADER && !node->no_successor &&
+                 raft_members_voters(raft_members(node->group.raft)) > 1;
+    bool needed = node->group.leader == 0 && now_us < node->successor_us;
 
-    return (!leads && node->group.waiting.count == 0 && node->forwards.count == 0) ||
-           node_now_us(node) >= node->stop_deadline_us;
+    return (!leads && !needed && (node->no_successor || node->group.waiting.count == 0) &&
+            node->forwards.count == 0) ||
+           now_us >= node->stop_deadline_us;
 }
 
-static void expire_rest(struct node *node)
+static void answer_rest(struct node *node)
 {
-    struct rk_heap_item *item;
-
-    while ((item = rk_heap_peek(&node->timers)))
-        node_call_expire(node, RK_CONTAINER_OF(item, struct node_call, priv.timer));
+    node_fail_waiting(node);
     if (!rk_list_empty(&node->out))
         node->transport.send(node->transport.userdata, &node->out);
 }
@@ -204,7 +227,7 @@ void *node_raft_thread(void *userdata)
 
     while (!atomic_load(&node->failed) && !(node->stopping && may_end(node)))
         node_raft_run_once(node, node->stopping ? node_now_us(node) + 10 * RK_USEC_PER_MSEC : RK_NEVER);
-    expire_rest(node);
+    answer_rest(node);
     rk_beat_idle(&node->raft_beat);
     return NULL;
 }

@@ -59,6 +59,16 @@ static enum node_outcome outcome_of(const struct node_message *reply)
     return (enum node_outcome)reply->outcome;
 }
 
+void node_reply_text(const struct node_message *reply, char *ret, size_t size)
+{
+    size_t len = reply->body ? rk_min_u64(reply->body->len, size - 1) : 0;
+
+    for (size_t i = 0; i < len; i++) /* it goes into logs and onto terminals */
+        ret[i] =
+            reply->body->data[i] >= 0x20 && reply->body->data[i] < 0x7f ? (char)reply->body->data[i] : '?';
+    ret[len] = '\0';
+}
+
 static void on_reply(struct node *node, struct node_message *reply)
 {
     struct node_call *call;
@@ -73,31 +83,29 @@ static void on_reply(struct node *node, struct node_message *reply)
         return; /* it has timed out */
     rk_map_remove(&node->forwards, reply->id);
     node_call_disarm(node, call);
-    if (reply->outcome == NODE_OK) {
+    if (reply->outcome == NODE_OK)
         call->answer = rk_blob_ref(reply->body);
-    } else if (reply->body) {
-        size_t len = rk_min_u64(reply->body->len, sizeof(text) - 1);
-        memcpy(text, reply->body->data, len);
-    }
+    else
+        node_reply_text(reply, text, sizeof(text));
     node_answer(node, call, outcome_of(reply), text);
+}
+
+static bool went_to(const struct node_call *call, uint64_t peer)
+{
+    return call->priv.peer == peer;
 }
 
 /* Calls that were sent over a link that broke: for writes nobody can say whether they happened. */
 static void fail_forwards(struct node *node, uint64_t peer)
 {
-    for (;;) {
-        struct node_call *call = NULL;
-        struct rk_map_slot *slot;
-        size_t cursor = 0;
+    struct rk_list calls, *it;
 
-        while (!call && (slot = rk_map_next(&node->forwards, &cursor))) {
-            struct node_call *candidate = slot->value;
-            call = candidate->priv.peer == peer ? candidate : NULL;
-        }
-        if (!call)
-            return;
-        rk_map_remove(&node->forwards, call->priv.id);
-        node_call_disarm(node, call);
+    rk_list_init(&calls);
+    node_calls_gather(&node->forwards, went_to, peer, &calls);
+    while ((it = rk_list_pop_front(&calls))) {
+        struct node_call *call = RK_LIST_ITEM(it, struct node_call, priv.link);
+
+        node_call_take_out(node, call);
         if (call->kind == NODE_CALL_READ)
             node_answer(node, call, NODE_E_NO_LEADER, "the leader was lost during the read; try again");
         else
@@ -112,7 +120,10 @@ void node_on_link(struct node *node, struct node_link_note *note)
     if (note->state == NODE_LINK_REMOVED) {
         if (!node->identity.removed && node->join.state != NODE_JOIN_CATCHING_UP)
             node_mark_removed(node);
+    } else if (note->state == NODE_LINK_UP) {
+        rk_map_remove(&node->links_down, note->peer);
     } else if (note->state == NODE_LINK_DOWN) {
+        rk_map_put(&node->links_down, note->peer, node);
         node_feed_drop(node, note->peer);
         fail_forwards(node, note->peer);
         node_step(node, &event, NULL);
@@ -222,13 +233,22 @@ static bool is_leader(struct node *node)
     return node->group.role == RAFT_LEADER;
 }
 
+/* A delete is small, and the way out: it is refused only when there is no room even for its own entry. */
+#define DELETE_ROOM_BYTES (2u * 1024u * 1024u)
+
+static bool has_room(const struct node_call *call)
+{
+    return !store_space_low() || (store_space_free_bytes() >= DELETE_ROOM_BYTES &&
+                                  mvcc_command_only_deletes(rk_blob_slice(call->body)));
+}
+
 static void route_write(struct node *node, struct node_call *call)
 {
     if (!call->body) {
         node_answer(node, call, NODE_E_BAD_REQUEST, "a write without a command");
     } else if (!is_leader(node)) {
         node_forward(node, call);
-    } else if (store_space_low()) {
+    } else if (!has_room(call)) {
         node_answer(node, call, NODE_E_NO_SPACE,
                     "the leader's disk is nearly full: free some space (writes resume by themselves)");
     } else {
@@ -392,10 +412,10 @@ enum node_outcome node_propose_error(enum raft_propose_outcome outcome, const ch
         return NODE_E_BUSY;
     case RAFT_PROPOSE_CHANGE_PENDING:
         *ret_text = "an earlier change of members is not complete yet; try again in a moment";
-        return NODE_E_CONFLICT;
+        return NODE_E_BUSY;
     case RAFT_PROPOSE_NOT_READY:
         *ret_text = "the leader has just been elected; try again in a moment";
-        return NODE_E_CONFLICT;
+        return NODE_E_BUSY;
     case RAFT_PROPOSE_BAD_CHANGE:
         *ret_text = "that would change more than one voter, or leave none";
         return NODE_E_CONFLICT;

@@ -27,6 +27,11 @@ int node_start_disk_threads(struct node *node)
     int r;
 
     atomic_store(&node->checkpoint_stop, false);
+    node->trimming = true; /* something may be left from the last life */
+    if (node->config.no_threads) {
+        node->disk_threads_run = true;
+        return 0;
+    }
     r = start_thread(&node->log_thread, "raftkv-log", node_log_thread, node);
     if (r != 0)
         return r;
@@ -45,6 +50,21 @@ int node_start_disk_threads(struct node *node)
     return r;
 }
 
+/* What the threads would do to their end. */
+static void run_disk_bodies(struct node *node)
+{
+    while (node_log_run_once(node)) {}
+    while (node_apply_run_once(node)) {}
+    node_apply_end(node);
+}
+
+static void join_disk_threads(struct node *node)
+{
+    pthread_join(node->checkpoint_thread, NULL);
+    pthread_join(node->log_thread, NULL);
+    pthread_join(node->apply_thread, NULL);
+}
+
 void node_stop_disk_threads(struct node *node)
 {
     if (!node->disk_threads_run)
@@ -53,9 +73,10 @@ void node_stop_disk_threads(struct node *node)
     atomic_store(&node->checkpoint_stop, true);
     rk_mailbox_push_always(&node->log_box, &node->log_stop);
     rk_mailbox_push_always(&node->apply_box, &node->apply_stop);
-    pthread_join(node->checkpoint_thread, NULL);
-    pthread_join(node->log_thread, NULL);
-    pthread_join(node->apply_thread, NULL);
+    if (node->config.no_threads)
+        run_disk_bodies(node);
+    else
+        join_disk_threads(node);
     node->generation++; /* works of theirs that are still in a mailbox are of a life that is over */
 }
 
@@ -68,7 +89,8 @@ int node_start(struct node *node, const struct node_transport *transport)
     r = node_start_disk_threads(node);
     if (r != 0)
         return r;
-    r = start_thread(&node->raft_thread, "raftkv-raft", node_raft_thread, node);
+    if (!node->config.no_threads)
+        r = start_thread(&node->raft_thread, "raftkv-raft", node_raft_thread, node);
     if (r != 0)
         node_stop_disk_threads(node);
     else
@@ -99,7 +121,7 @@ static void drop_mail(struct node *node, struct rk_mail *mail)
         node_log_work_free(RK_CONTAINER_OF(mail, struct node_log_work, mail));
         break;
     case NODE_MAIL_APPLY_WORK:
-        node_apply_work_free(RK_CONTAINER_OF(mail, struct node_apply_work, mail));
+        node_apply_refuse(node, RK_CONTAINER_OF(mail, struct node_apply_work, mail));
         break;
     case NODE_MAIL_LINK:
         free(RK_CONTAINER_OF(mail, struct node_link_note, mail));
@@ -147,9 +169,14 @@ static void drain(struct node *node, struct rk_mailbox *box)
 void node_stop(struct node *node, uint32_t timeout_ms)
 {
     if (node->raft_thread_runs) {
-        node->stop_deadline_us = node_now_us(node) + timeout_ms * RK_USEC_PER_MSEC;
+        node->stop_deadline_us =
+            node_now_us(node) + (node->config.no_threads ? 0 : timeout_ms * RK_USEC_PER_MSEC);
         rk_mailbox_push_always(&node->raft_box, &node->raft_stop);
-        pthread_join(node->raft_thread, NULL);
+        if (node->config.no_threads)
+            node_raft_thread(
+                node); /* until the deadline: the simulated clock stands still, so it must be now */
+        else
+            pthread_join(node->raft_thread, NULL);
         node->raft_thread_runs = false;
     }
     node_stop_disk_threads(node);
@@ -173,6 +200,7 @@ void node_close(struct node *node)
     if (!node)
         return;
     node_unload_group(node);
+    node_snapshot_free_sources(node);
     free_messages(&node->out);
     if (node->rows && node->log && !atomic_load(&node->failed) && store_rows_flush(node->rows) != 0)
         RK_LOG(RK_LOG_WARNING, "rows", NULL, "the last flush failed; the log will replay what is missing");
@@ -180,6 +208,7 @@ void node_close(struct node *node)
     store_dir_close(node->dir);
     rk_heap_deinit(&node->timers);
     rk_map_deinit(&node->forwards);
+    rk_map_deinit(&node->links_down);
     if (node->boxes_ready) {
         drain(node, &node->raft_box);
         drain(node, &node->apply_box);

@@ -48,25 +48,6 @@ void node_snapshot_offered(struct node *node, struct node_offer *offer)
     rk_mailbox_push_always(offer->reply_to, &offer->mail);
 }
 
-static void answer_lost(struct node *node, struct node_group *group, uint64_t index)
-{
-    for (;;) {
-        struct node_call *call = NULL;
-        struct rk_map_slot *slot;
-        size_t cursor = 0;
-
-        while (!call && (slot = rk_map_next(&group->waiting, &cursor)))
-            call = slot->key <= index ? slot->value : NULL;
-        if (!call)
-            return;
-        rk_map_remove(&group->waiting, call->priv.index);
-        node_call_disarm(node, call);
-        node_answer(node, call, NODE_E_TIMEOUT,
-                    "a snapshot replaced this host's state: it may or may not "
-                    "have happened");
-    }
-}
-
 static void restart_log(struct node *node, struct node_group *group, struct node_apply_work *work, bool reset)
 {
     struct node_log_work *cut = node_log_work_new(node, reset ? NODE_LOG_RESET : NODE_LOG_CUT, group->number);
@@ -100,7 +81,8 @@ void node_snapshot_installed(struct node *node, struct node_apply_work *work)
     node_configs_replace(group, reset ? UINT64_MAX : work->index, work->members_index, members);
     if (work->index > before.base_index || reset)
         restart_log(node, group, work, reset);
-    answer_lost(node, group, work->index);
+    node_calls_unknown(node, 0, reset ? UINT64_MAX : work->index,
+                       "a snapshot replaced this host's state: it may or may not have happened");
     node_announce_members(node);
     RK_LOG(RK_LOG_NOTICE, "snapshot",
            RK_FIELDS(RK_F_U64("INDEX", work->index), RK_F_U64("REVISION", work->revision)),

@@ -7,12 +7,22 @@
 #include "lib/base/rk_assert.h"
 #include "lib/node/node_internal.h"
 
-static struct node_stream *make_stream(struct node *node, struct mvcc_snapshot *source, uint64_t peer,
+/* What a stream reads from. A stream may be with its consumer when the rows are closed (this host stops, or
+ * joins another cluster), so the node knows all of them. */
+struct node_source {
+    struct rk_list link;            /* in node->sources */
+    struct mvcc_snapshot *snapshot; /* NULL once the rows have been closed */
+};
+
+static struct node_stream *make_stream(struct node *node, struct mvcc_snapshot *snapshot, uint64_t peer,
                                        uint64_t term)
 {
-    const struct mvcc_snapshot_info *info = mvcc_snapshot_info(source);
+    const struct mvcc_snapshot_info *info = mvcc_snapshot_info(snapshot);
     struct node_stream *stream = RK_NEW(struct node_stream);
+    struct node_source *source = RK_NEW(struct node_source);
 
+    source->snapshot = snapshot;
+    rk_list_push_back(&node->sources, &source->link);
     stream->peer = peer;
     stream->group = info->group;
     stream->term = term;
@@ -27,8 +37,8 @@ static struct node_stream *make_stream(struct node *node, struct mvcc_snapshot *
 
 void node_snapshot_out(struct node *node, struct node_apply_work *work)
 {
-    struct mvcc_snapshot *source = NULL;
-    int r = mvcc_snapshot_open(node->group.mvcc, node->identity.cluster_id, &source);
+    struct mvcc_snapshot *snapshot = NULL;
+    int r = mvcc_snapshot_open(node->group.mvcc, node->identity.cluster_id, &snapshot);
     struct node_stream *stream;
 
     if (r != 0) {
@@ -38,7 +48,7 @@ void node_snapshot_out(struct node *node, struct node_apply_work *work)
         work->call = NULL;
         return;
     }
-    stream = make_stream(node, source, work->peer, work->term);
+    stream = make_stream(node, snapshot, work->peer, work->term);
     if (!work->call) {
         node->transport.send_snapshot(node->transport.userdata, stream);
         return;
@@ -50,8 +60,40 @@ void node_snapshot_out(struct node *node, struct node_apply_work *work)
 
 static void close_source(struct node_stream *stream)
 {
-    mvcc_snapshot_close(stream->source);
+    struct node_source *source = stream->source;
+
+    mvcc_snapshot_close(source->snapshot);
+    rk_list_remove(&source->link);
+    free(source);
     stream->source = NULL;
+}
+
+void node_snapshot_close_sources(struct node *node)
+{
+    RK_LIST_FOR_EACH (it, &node->sources) {
+        struct node_source *source = RK_LIST_ITEM(it, struct node_source, link);
+
+        mvcc_snapshot_close(source->snapshot);
+        source->snapshot = NULL;
+    }
+}
+
+void node_snapshot_free_sources(struct node *node)
+{
+    struct rk_list *it;
+
+    node_snapshot_close_sources(node);
+    while ((it = rk_list_pop_front(&node->sources)))
+        free(RK_LIST_ITEM(it, struct node_source, link));
+}
+
+static int next_chunk(struct node_stream *stream)
+{
+    struct node_source *source = stream->source;
+
+    if (!source->snapshot)
+        return -ESHUTDOWN;
+    return mvcc_snapshot_next(source->snapshot, RK_SNAPSHOT_CHUNK_BYTES, &stream->chunk);
 }
 
 void node_snapshot_stream(struct node *node, struct node_stream *stream)
@@ -60,7 +102,7 @@ void node_snapshot_stream(struct node *node, struct node_stream *stream)
 
     rk_buf_clear(&stream->chunk);
     if (!stream->cancel && r == 0)
-        r = mvcc_snapshot_next(stream->source, RK_SNAPSHOT_CHUNK_BYTES, &stream->chunk);
+        r = next_chunk(stream);
     stream->done = r == 1;
     stream->error = r < 0 ? r : 0;
     if (stream->cancel || r != 0)

@@ -57,31 +57,16 @@ void node_apply_work_free(struct node_apply_work *work)
 
 /* ---- appended entries -------------------------------------------------------- */
 
-/* Entries at or after from are replaced: whoever waited for one of them learns that it did not happen. */
-static void fail_replaced(struct node *node, struct node_group *group, uint64_t from)
-{
-    for (;;) {
-        struct rk_map_slot *slot;
-        size_t cursor = 0;
-        struct node_call *call = NULL;
-
-        while (!call && (slot = rk_map_next(&group->waiting, &cursor)))
-            call = slot->key >= from ? slot->value : NULL;
-        if (!call)
-            return;
-        rk_map_remove(&group->waiting, call->priv.index);
-        node_call_disarm(node, call);
-        node_answer(node, call, NODE_E_NO_LEADER,
-                    "leadership changed before a majority had it; nothing was done, try again");
-    }
-}
-
 static void make_room(struct node *node, struct node_group *group, uint64_t first)
 {
     uint64_t next = group->cache.first + group->cache.count;
 
     if (group->cache.count > 0 && first < next) {
-        fail_replaced(node, group, first);
+        /* That another leader replaced an entry here does not mean that it is lost: a third one may hold it,
+         * be elected and commit it (raft 5.4.2). Only a committed entry in its place says so: fill_apply().
+         */
+        node_calls_unknown(node, first, UINT64_MAX,
+                           "leadership changed before a majority had it: it may or may not happen");
         node_cache_truncate(&group->cache, first);
     } else if (group->cache.count > 0 && first > next) {
         node_cache_reset(&group->cache, first);
@@ -106,7 +91,7 @@ static void wait_for_entry(struct node *node, struct node_group *group, const st
     call->priv.index = entry->index;
     call->priv.term = entry->term;
     call->priv.stage = NODE_STAGE_WAITING;
-    rk_map_put(&group->waiting, entry->index, call);
+    rk_assert(!rk_map_put(&group->waiting, entry->index, call));
     node_call_arm(node, call);
 }
 

@@ -39,7 +39,7 @@ struct node_message {
 #define NODE_OUTCOME_UNREACHABLE                                                                             \
     255u /* made by the transport: the call could not be delivered; body: a sentence */
     struct rk_blob
-        *body; /* NULL when empty; at most RK_COMMAND_BYTES_MAX, a reply at most RK_FRAME_BYTES_MAX / 2 */
+        *body; /* NULL when empty; at most RK_COMMAND_BYTES_MAX, a reply at most RK_REPLY_BYTES_MAX */
 };
 
 struct node_message *node_message_new(enum node_message_kind kind, uint64_t peer, uint32_t group);
