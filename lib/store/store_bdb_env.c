@@ -76,8 +76,12 @@ static void on_feedback(DB_ENV *bdb, int operation, int percent)
 static void on_event(DB_ENV *bdb, u_int32_t event, void *info)
 {
     (void)info;
-    if (event == DB_EVENT_PANIC)
-        fail(bdb->app_private, store_hooks_failed() != 0 ? -store_hooks_failed() : -EUCLEAN);
+    if (event != DB_EVENT_PANIC)
+        return;
+    if (store_hooks_failed() != 0)
+        fail(bdb->app_private, -store_hooks_failed());
+    else
+        fail(bdb->app_private, store_hooks_met_full() ? -ENOSPC : -EUCLEAN);
 }
 
 /* ---- results ---------------------------------------------------------------- */
@@ -86,7 +90,9 @@ static int error_of(int answer)
 {
     if (store_hooks_failed() != 0)
         return -store_hooks_failed(); /* the cause, whatever Berkeley DB made of it */
-    return answer > 0 ? -answer : -EUCLEAN;
+    if (answer > 0)
+        return -answer;
+    return store_hooks_met_full() ? -ENOSPC : -EUCLEAN;
 }
 
 int store_env_failed(struct store_env *env)
@@ -244,6 +250,7 @@ int store_env_open(struct store_dir *dir, const struct store_env_config *config,
                    char **ret_error)
 {
     store_hooks_install();
+    store_hooks_forget_full();
     struct store_env *env = RK_NEW(struct store_env);
     pthread_mutex_init(&env->text_mutex, NULL);
     env->name = config->name;

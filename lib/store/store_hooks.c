@@ -14,10 +14,12 @@
  * Conventions are Berkeley DB's: open, read and write answer as the system call
  * does; fsync, rename and unlink answer 0 or a positive errno. With a write hook
  * the library writes pages by lseek and write under the file handle's mutex. */
+#include "config.h" /* _GNU_SOURCE */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/base/rk_assert.h"
@@ -36,6 +38,20 @@ static atomic_int write_fuse_error;
 void store_hooks_mute(bool on)
 {
     mute = on;
+}
+
+/* Since the last store_hooks_forget_full(): Berkeley DB makes a panic of it during recovery, and the operator
+ * should hear of the disk and not of damage. */
+static atomic_bool met_full_disk;
+
+void store_hooks_forget_full(void)
+{
+    atomic_store(&met_full_disk, false);
+}
+
+bool store_hooks_met_full(void)
+{
+    return atomic_load(&met_full_disk);
 }
 
 int store_hooks_failed(void)
@@ -145,8 +161,10 @@ static int write_all(int fd, const uint8_t *data, size_t len, off_t offset)
             len -= (size_t)n;
             offset = offset < 0 ? offset : offset + n;
         } else if (n < 0 && is_full(errno)) {
-            if (released || !store_space_release())
+            if (released || !store_space_release()) {
+                atomic_store(&met_full_disk, true);
                 return ENOSPC;
+            }
             released = true;
         } else if (n == 0 || errno != EINTR) {
             error = latch(n == 0 ? EIO : errno);
@@ -167,9 +185,43 @@ static ssize_t hook_pwrite(int fd, const void *data, size_t len, off_t offset)
     return error == 0 ? (ssize_t)len : -1;
 }
 
+/* Recovery writes zeros from the end of the log to the end of its last file, nearly all of which is a hole:
+ * 64 MiB of disk for each environment, for nothing, and no start at all on a full disk. So zeros are written
+ * only where there is something else. Returns 0, a positive errno, or -1: not such a write, or the file
+ * system cannot tell. */
+static int write_zeros(int fd, const uint8_t *data, size_t len)
+{
+    struct stat st;
+    off_t at, end, from, to;
+    int error = 0;
+    if (len == 0 || data[0] != 0 || memcmp(data, data + 1, len - 1) != 0)
+        return -1;
+    at = lseek(fd, 0, SEEK_CUR);
+    if (at < 0 || fstat(fd, &st) < 0 || (end = at + (off_t)len) > st.st_size)
+        return -1;
+    for (off_t pos = at; pos < end && error == 0; pos = to) {
+        from = lseek(fd, pos, SEEK_DATA);
+        from = from < 0 && errno == ENXIO ? end : from;
+        to = from < 0 || from >= end ? from : lseek(fd, from, SEEK_HOLE);
+        if (to < 0) {
+            (void)lseek(fd, at, SEEK_SET);
+            return -1;
+        }
+        if (from < end)
+            error = write_all(fd, data, (size_t)((to < end ? to : end) - from), from);
+    }
+    if (error == 0 && lseek(fd, end, SEEK_SET) < 0)
+        error = errno;
+    return error;
+}
+
 static ssize_t hook_write(int fd, const void *data, size_t len)
 {
-    return hook_pwrite(fd, data, len, -1);
+    int error = mute || store_hooks_failed() != 0 ? -1 : write_zeros(fd, data, len);
+    if (error < 0)
+        return hook_pwrite(fd, data, len, -1);
+    errno = error;
+    return error == 0 ? (ssize_t)len : -1;
 }
 
 /* A name that may not survive a power cut is as bad as a lost page: failure is final too. */
