@@ -70,7 +70,7 @@ const struct http_fault http_fault_headers_large = {431, "headers_too_large",
                                                     "The request headers are too large."};
 const struct http_fault http_fault_headers_many = {431, "too_many_headers",
                                                    "The request has too many headers."};
-const struct http_fault http_fault_body_large = {413, "body_too_large", "The request body is too large."};
+const struct http_fault http_fault_body_large = {413, "too_large", "The request body is too large."};
 const struct http_fault http_fault_coding = {501, "unknown_transfer_coding",
                                              "The only transfer coding known here is chunked."};
 const struct http_fault http_fault_connect = {501, "not_implemented", "This server is not a proxy."};

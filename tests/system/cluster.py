@@ -73,6 +73,7 @@ class Pki:
 
     def __init__(self, path):
         self.path = str(path)
+        os.makedirs(self.path, exist_ok=True)
         self.ca_dir = os.path.join(self.path, "ca")
         run(CTL, "pki", "init", self.ca_dir)
         self.ca = os.path.join(self.ca_dir, "ca.crt")
@@ -116,7 +117,10 @@ class Node:
 
     def __init__(self, cluster, name, data=None, **options):
         self.cluster, self.name = cluster, name
+        os.makedirs(cluster.path, exist_ok=True)
         self.dir = os.path.join(cluster.path, name)
+        while os.path.exists(self.dir):
+            self.dir += "-again"
         os.makedirs(self.dir)
         self.data = data or os.path.join(self.dir, "data")
         self.socket = os.path.join(self.dir, "admin.sock")
@@ -171,8 +175,8 @@ class Node:
                        UBSAN_OPTIONS="print_stacktrace=1", **self.environ)
         self.mark = os.path.getsize(self.log_path) if os.path.exists(self.log_path) else 0
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen([*self.wrapper, DAEMON, "-c", self.conf_path, *args], stdin=subprocess.DEVNULL,
-                                            stdout=log, stderr=log, env=environ, cwd=self.dir)
+            self.process = subprocess.Popen([*self.wrapper, DAEMON, "-c", self.conf_path, *args], env=environ,
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.dir)
 
     def start(self, *args):
         """Starts the daemon and waits until it says that it serves."""
@@ -313,6 +317,9 @@ class Node:
             admin.close()
 
 
+live = set()  # clusters that have not been closed: a failed test shows the end of their logs
+
+
 class Cluster:
     """Hosts node1 .. nodeN below path, each a cluster of its own until they are joined."""
 
@@ -321,6 +328,8 @@ class Cluster:
         os.makedirs(self.path, exist_ok=True)
         self.pki = pki or Pki(os.path.join(self.path, "pki"))
         self.options, self.nodes = options, []
+        self.first_count = count
+        live.add(self)
         for _ in range(count):
             self.add()
 
@@ -411,8 +420,8 @@ class Cluster:
                 node.check_log()
             except AssertionError as problem:
                 problems.append(str(problem))
-        if not problems:
-            shutil.rmtree(self.path, ignore_errors=True)
+            shutil.rmtree(node.data, ignore_errors=True)
+        live.discard(self)
         assert not problems, "\n".join(problems)
 
     def abandon(self):
@@ -421,6 +430,14 @@ class Cluster:
             if node.running:
                 node.process.kill()
                 node.process.wait()
+
+    def rebuild(self):
+        """In place, after a test that failed: new hosts with the old names, formed."""
+        self.abandon()
+        count, self.nodes = self.first_count, []
+        for _ in range(count):
+            self.add()
+        return self.form()
 
 
 @contextlib.contextmanager

@@ -11,6 +11,12 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import cluster as c  # noqa: E402
 
 
+def pytest_configure():
+    for path in (c.DAEMON, c.CTL):
+        if not os.access(path, os.X_OK):
+            pytest.exit(f"{path} is not there: build it, and name it by RAFTKVD or RAFTKVCTL", returncode=2)
+
+
 @pytest.fixture(scope="session")
 def pki(tmp_path_factory):
     return c.Pki(tmp_path_factory.mktemp("pki"))
@@ -18,6 +24,16 @@ def pki(tmp_path_factory):
 
 def pytest_report_header():
     return f"raftkvd: {c.DAEMON}, raftkvctl: {c.CTL}, RAFTKV_SLOW={c.SLOW:g}"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):  # pylint: disable=unused-argument
+    report = (yield).get_result()
+    if report.failed:
+        for cluster in list(c.live):
+            for node in cluster.nodes:
+                if os.path.exists(node.log_path):
+                    report.sections.append((f"the end of {node.log_path}", "\n".join(node.log().splitlines()[-40:])))
 
 
 def shared(count, **options):
@@ -33,8 +49,8 @@ def shared(count, **options):
 
 @pytest.fixture(autouse=True)
 def logs_are_clean(request):
-    """The shared cluster of the module, when there is one, has said nothing bad during the test."""
+    """The cluster that the tests of a module share, when there is one, has said nothing bad during the test."""
+    clusters = [request.getfixturevalue(name) for name in ("one", "three", "patient") if name in request.fixturenames]
     yield
-    for name in ("one", "three"):
-        if name in request.fixturenames:
-            request.getfixturevalue(name).check_logs()
+    for cluster in clusters:
+        cluster.check_logs()

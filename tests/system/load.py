@@ -189,11 +189,11 @@ def check_register(key, writes, reads):
     """writes in the order of their making, reads in theirs; each list belongs to one client."""
     by_number = {w.number: w for w in writes}
     done = [w for w in writes if w.outcome == ACKED]
-    at, newest = 0, 0  # newest: the last write acknowledged before the read at hand began
+    at, newest = 0, 0  # newest: the last write that had happened before the read at hand began
     past, last = set(), 0  # past: what readers have already seen replaced
     for read in reads:
         while at < len(done) and done[at].ended < read.begun:
-            newest = done[at].number
+            newest = max(newest, done[at].number)
             at += 1
         if read.number != last:
             past.add(last)
@@ -207,4 +207,5 @@ def check_register(key, writes, reads):
         assert write.outcome != REFUSED, f"{key}: {write} was refused, yet it is there"
         assert write.begun <= read.ended, f"{key}: {read} before it was written"
         if write.outcome == ACKED:
-            assert read.number >= newest, f"{key}: {read} is stale, write {newest} was acknowledged before it began"
+            assert read.number >= newest, f"{key}: {read} is stale, write {newest} was there before it began"
+        newest = max(newest, read.number)  # all that was acknowledged before this one began has been replaced

@@ -145,8 +145,8 @@ class Pipe:
         for at in range(0, len(pairs), self.WINDOW):
             window = pairs[at:at + self.WINDOW]
             self.sock.sendall(b"".join(
-                b"PUT /key/%s HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s" % (quote(key).encode(), len(value), value)
-                for key, value in window))
+                b"PUT /key/%s HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s"
+                % (quote(key).encode(), len(value), value) for key, value in window))
             text, seen = b"", []
             # An answer is whole when its line of JSON is: each body ends with "}\n".
             while len(seen) < len(window) or text.count(b"}\n") < len(window):

@@ -224,9 +224,9 @@ static void a_body_announced_too_large_gets_413_and_not_100(void **state)
     assert_int_equal(h.rc, -EPROTO);
     assert_string_equal(
         harness_take(&h),
-        "HTTP/1.1 413 Content Too Large\r\ncontent-type: application/json\r\ncontent-length: 69\r\n"
+        "HTTP/1.1 413 Content Too Large\r\ncontent-type: application/json\r\ncontent-length: 64\r\n"
         "connection: close\r\n\r\n"
-        "{\"code\":\"body_too_large\",\"message\":\"The request body is too large.\"}\n");
+        "{\"code\":\"too_large\",\"message\":\"The request body is too large.\"}\n");
     assert_true(http_session_done(h.session));
     harness_deinit(&h);
 }
