@@ -38,7 +38,7 @@
 /* Requests forwarded to the leader that wait for an answer, per host. */
 #define RK_FORWARD_MAX 16384u
 /* Log entries kept in memory for followers that keep up; older ones are read from disk. */
-#define RK_CACHE_BYTES_MAX (64u * 1024u * 1024u)
+#define RK_CACHE_BYTES_MAX (16u * 1024u * 1024u)
 /* Appended and not committed yet: beyond it proposals are refused (a quorum is away or slow). */
 #define RK_UNCOMMITTED_BYTES_MAX (64u * 1024u * 1024u)
 

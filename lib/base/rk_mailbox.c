@@ -1,9 +1,10 @@
 /* lib/base/rk_mailbox.c - how an object crosses from one thread to another.
  *
- * The eventfd mirrors one fact, "the box is not empty", and changes only under
- * the mutex together with it: written when the first mail comes, read when the
- * receiver takes all. So no wake-up is lost and none is left over, and a burst
- * costs two system calls however long it is. */
+ * A receiver that is about to sleep says so under the mutex, and only if the box
+ * is empty; the first push after that takes the note down and writes the eventfd.
+ * So no wake-up is lost, a burst costs one of them however long it is, and a
+ * receiver that is awake anyway costs none. The write comes after the mutex is
+ * released: the receiver would wake only to wait for it. */
 #include "config.h" /* _GNU_SOURCE, for ppoll */
 
 #include "lib/base/rk_mailbox.h"
@@ -46,28 +47,36 @@ static void unlock(struct rk_mailbox *box)
     rk_assert(pthread_mutex_unlock(&box->mutex) == 0);
 }
 
-/* Holds the mutex. The counter is one at most, so the write cannot block. */
-static void put(struct rk_mailbox *box, struct rk_list *mails, size_t count)
+/* Holds the mutex. Returns whether to wake the receiver. */
+static bool put(struct rk_mailbox *box, struct rk_list *mails, size_t count)
 {
-    bool was_empty = box->count == 0;
     rk_list_splice_back(&box->list, mails);
     box->count += count;
-    if (was_empty && count > 0)
-        rk_assert(eventfd_write(box->eventfd, 1) == 0);
+    bool wake = box->sleeping && count > 0;
+    box->sleeping = box->sleeping && !wake;
+    return wake;
+}
+
+/* Adding one can only block at 2^64 - 1. */
+static void wake_up(struct rk_mailbox *box)
+{
+    rk_assert(eventfd_write(box->eventfd, 1) == 0);
 }
 
 /* A single mail travels as a list of one, on the sender's stack. */
 static bool push_one(struct rk_mailbox *box, struct rk_mail *mail, bool always)
 {
     lock(box);
-    bool ok = !box->closed && (always || box->count < box->bound);
+    bool wake = false, ok = !box->closed && (always || box->count < box->bound);
     if (ok) {
         struct rk_list one;
         rk_list_init(&one);
         rk_list_push_back(&one, &mail->link);
-        put(box, &one, 1);
+        wake = put(box, &one, 1);
     }
     unlock(box);
+    if (wake)
+        wake_up(box);
     return ok;
 }
 
@@ -86,9 +95,10 @@ bool rk_mailbox_push_list(struct rk_mailbox *box, struct rk_list *mails, size_t 
     rk_assert(rk_list_empty(mails) == (count == 0));
     lock(box);
     bool ok = !box->closed && box->count <= box->bound && count <= box->bound - box->count;
-    if (ok)
-        put(box, mails, count);
+    bool wake = ok && put(box, mails, count);
     unlock(box);
+    if (wake)
+        wake_up(box);
     return ok;
 }
 
@@ -96,32 +106,43 @@ size_t rk_mailbox_take(struct rk_mailbox *box, struct rk_list *ret_mails)
 {
     lock(box);
     size_t count = box->count;
-    if (count > 0) {
-        eventfd_t value;
-        rk_assert(eventfd_read(box->eventfd, &value) == 0);
-        rk_list_splice_back(ret_mails, &box->list);
-        box->count = 0;
-    }
+    rk_list_splice_back(ret_mails, &box->list);
+    box->count = 0;
+    box->sleeping = false;
     unlock(box);
     return count;
 }
 
+bool rk_mailbox_sleep(struct rk_mailbox *box)
+{
+    lock(box);
+    box->sleeping = box->count == 0;
+    bool sleeping = box->sleeping;
+    unlock(box);
+    return sleeping;
+}
+
 /* ppoll sleeps on CLOCK_MONOTONIC, which stands still in a suspend: the deadline may then be noticed late,
  * but it is always judged by the clock that it was given in. */
+static void poll_eventfd(struct rk_mailbox *box, uint64_t now_us, uint64_t deadline_us)
+{
+    struct pollfd fd = {.fd = box->eventfd, .events = POLLIN};
+    struct timespec rest = {.tv_sec = (time_t)((deadline_us - now_us) / RK_USEC_PER_SEC),
+                            .tv_nsec = (long)((deadline_us - now_us) % RK_USEC_PER_SEC * 1000)};
+    int n = ppoll(&fd, 1, deadline_us == RK_NEVER ? NULL : &rest, NULL);
+    rk_assert(n >= 0 || errno == EINTR);
+    eventfd_t value;
+    if (n > 0)
+        rk_assert(eventfd_read(box->eventfd, &value) == 0);
+}
+
 void rk_mailbox_wait(struct rk_mailbox *box, uint64_t deadline_us)
 {
-    for (;;) {
-        struct timespec rest = {0};
+    while (rk_mailbox_sleep(box)) {
         uint64_t now_us = rk_clock_now_us(&rk_clock_boottime);
-        if (now_us < deadline_us) {
-            rest.tv_sec = (time_t)((deadline_us - now_us) / RK_USEC_PER_SEC);
-            rest.tv_nsec = (long)((deadline_us - now_us) % RK_USEC_PER_SEC * 1000);
-        }
-        struct pollfd fd = {.fd = box->eventfd, .events = POLLIN};
-        int n = ppoll(&fd, 1, deadline_us == RK_NEVER ? NULL : &rest, NULL);
-        rk_assert(n >= 0 || errno == EINTR);
-        if (n > 0 || now_us >= deadline_us)
+        if (now_us >= deadline_us)
             return;
+        poll_eventfd(box, now_us, deadline_us);
     }
 }
 

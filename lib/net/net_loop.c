@@ -100,7 +100,8 @@ void net_source_remove(struct net_source *source)
 
 /* ---- mail ---------------------------------------------------------------------- */
 
-/* Mail is taken in every turn anyway; the source only ends the sleep. */
+/* Mail is taken in every turn anyway; the source only ends the sleep. Each write of the eventfd is an edge,
+ * so nobody needs to read it. */
 static void on_mail_event(struct net_source *source RK_UNUSED, uint32_t events RK_UNUSED)
 {
 }
@@ -167,7 +168,7 @@ static int open_loop(struct net_loop *loop)
     if (r < 0)
         return r;
     loop->mail_source = (struct net_source){.fd = loop->mailbox.eventfd, .fn = on_mail_event};
-    r = net_source_add_raw(loop, &loop->mail_source, EPOLLIN);
+    r = net_source_add(loop, &loop->mail_source, EPOLLIN);
     if (r < 0)
         rk_mailbox_deinit(&loop->mailbox);
     return r;
@@ -219,9 +220,9 @@ struct rk_beat *net_loop_beat(struct net_loop *loop)
 /* ---- turns --------------------------------------------------------------------- */
 
 /* Rounded up: waking before the timer is due would make the last millisecond a spin. */
-static int sleep_ms(const struct net_loop *loop)
+static int sleep_ms(struct net_loop *loop)
 {
-    if (has_tasks(loop))
+    if (has_tasks(loop) || !rk_mailbox_sleep(&loop->mailbox))
         return 0;
     uint64_t next_us = net_timers_next_us(loop);
     if (next_us == RK_NEVER)
