@@ -275,7 +275,7 @@ int node_load_group(struct node *node, char **ret_error)
     r = load(node, &scan, ret_error);
     scan_deinit(&scan);
     if (r == 0)
-        atomic_store(&node->serving, true);
+        atomic_store(&node->serving, group->applied > 0); /* else it is in the middle of joining */
     return r;
 }
 
@@ -320,6 +320,7 @@ void node_unload_group(struct node *node)
     rk_map_deinit(&group->waiting);
     node_cache_deinit(&group->cache);
     node_configs_clear(group);
+    node_lookup_forget(node);
     raft_free(group->raft);
     group->raft = NULL;
 }
@@ -380,9 +381,10 @@ static int initial_members(const struct node_config *config, struct store_identi
         identity->member_id = self.id;
         return node_members_add(members, &self);
     }
+    /* A sum, so that the order in which a host lists them does not matter. */
     for (uint32_t i = 0; i < config->initial_member_count; i++)
-        seed = hash_text(seed, config->initial_members[i]);
-    identity->cluster_id = seed;
+        seed += hash_text(0x9e3779b97f4a7c15ULL, config->initial_members[i]);
+    identity->cluster_id = seed = seed ? seed : 1;
     for (uint32_t i = 0; i < config->initial_member_count && r == 0; i++)
         r = add_initial(seed, config->initial_members[i], members);
     if (r == 0 && !node_members_find_name(members, config->name))

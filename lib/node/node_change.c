@@ -118,6 +118,16 @@ static bool in_force_is_committed(struct node *node)
     return node_members_now_index(&node->group) <= status.commit;
 }
 
+/* What the configuration in force says may be undone still: the caller is told to wait. */
+static bool is_incomplete(struct node *node, struct node_call *call)
+{
+    if (in_force_is_committed(node))
+        return false;
+    node_answer(node, call, NODE_E_BUSY,
+                "an earlier change of members is not complete yet; try again in a moment");
+    return true;
+}
+
 void node_change_add(struct node *node, struct node_call *call)
 {
     struct node_member member;
@@ -191,7 +201,8 @@ void node_change_remove(struct node *node, struct node_call *call)
     struct node_members *next;
 
     if (!member) {
-        not_found(node, call);
+        if (!is_incomplete(node, call)) /* whoever leaves acts on it for good */
+            not_found(node, call);
         return;
     }
     next = copy_members(node);
@@ -239,6 +250,8 @@ void node_change_promote(struct node *node, struct node_call *call)
 
     if (!member)
         not_found(node, call);
+    else if (member->role == RAFT_VOTER && is_incomplete(node, call))
+        return;
     else if (member->role == RAFT_VOTER)
         answer_members(node, call);
     else if (!caught_up(node, member->id))
@@ -403,6 +416,7 @@ void node_mark_removed(struct node *node)
         RK_LOG(RK_LOG_ERROR, "members", NULL, "cannot record that this host was removed");
     node->group.leader = 0;
     atomic_store(&node->leader_now, 0);
+    node_join_removed(node);
     node_announce_members(node);
     node_refresh_summary(node);
     RK_LOG(RK_LOG_NOTICE, "members", NULL,

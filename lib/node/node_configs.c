@@ -106,10 +106,12 @@ static void list_members(struct node_directory *directory, const struct node_mem
 
 /* Who is in the configuration in force, and who is in one that is still to be replaced for good: a leader
  * that removes itself needs the others' acknowledgements of just that entry, and whoever asked needs its
- * answer. */
+ * answer. Who was removed is said by the oldest, which is applied: a removal that is only in the log may be
+ * undone, and whoever is told of it acts on it for good. */
 void node_announce_members(struct node *node)
 {
-    const struct node_members *members = node_members_now(&node->group);
+    const struct node_members *settled =
+        &RK_LIST_ITEM(node->group.configs.next, struct node_config_entry, link)->members;
     struct node_directory *directory = RK_NEW(struct node_directory);
 
     directory->cluster_id = node->identity.cluster_id;
@@ -119,8 +121,10 @@ void node_announce_members(struct node *node)
     for (struct rk_list *it = node->group.configs.prev; it != &node->group.configs && !node->identity.removed;
          it = it->prev)
         list_members(directory, &RK_LIST_ITEM(it, struct node_config_entry, link)->members);
-    directory->removed_count = members->removed_count;
-    memcpy(directory->removed, members->removed, sizeof(directory->removed));
+    if (node->lookup.members && !node->identity.removed)
+        list_members(directory, node->lookup.members);
+    directory->removed_count = settled->removed_count;
+    memcpy(directory->removed, settled->removed, sizeof(directory->removed));
     node->transport.set_directory(node->transport.userdata, directory);
     free(directory);
 }

@@ -237,6 +237,12 @@ struct node {
         uint64_t call_id; /* of the MEMBER_ADD that is out; 0: none */
         uint64_t retry_us, give_up_us;
     } join;
+    struct {
+        uint64_t ask_us;  /* when to ask (again); 0: not for now */
+        uint64_t call_id; /* of the question that is out; 0: none */
+        uint32_t turn;
+        struct node_members *members; /* the answer; NULL */
+    } lookup;
 
     /* log thread */
     bool trimming; /* there may be entries before the log's base to delete */
@@ -367,6 +373,13 @@ void node_join_invited(struct node *node, struct node_call *call);
 void node_join_invite(struct node *node, struct node_call *call);
 void node_join_reply(struct node *node, struct node_message *reply);
 void node_join_housekeeping(struct node *node);
+bool node_join_runs(const struct node *node);
+void node_join_removed(struct node *node); /* the cluster has given us up before we were a voter */
+
+/* node_lookup.c: who the members are, asked of other hosts */
+void node_lookup_housekeeping(struct node *node);
+bool node_lookup_reply(struct node *node, const struct node_message *reply); /* false: not to its question */
+void node_lookup_forget(struct node *node);
 
 /* node_cut.c: keeping the log short */
 void node_cut_start(struct node *node, struct node_call *call);

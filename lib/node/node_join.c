@@ -29,7 +29,7 @@ static void set_state(struct node *node, enum node_join_state state, const char 
 
 /* ---- asking ------------------------------------------------------------------------------ */
 
-static bool busy(const struct node *node)
+bool node_join_runs(const struct node *node)
 {
     return node->join.state == NODE_JOIN_CONTACTING || node->join.state == NODE_JOIN_WIPING ||
            node->join.state == NODE_JOIN_CATCHING_UP;
@@ -40,7 +40,7 @@ static const char *cannot_join(struct node *node, bool discard)
 {
     const struct node_members *members = node_members_now(&node->group);
 
-    if (busy(node))
+    if (node_join_runs(node))
         return "this host is joining a cluster already: raftkvctl status shows how far it is";
     if (!node->identity.removed && members->count > 1)
         return "this host is a member of a cluster: run raftkvctl leave first";
@@ -225,6 +225,8 @@ void node_join_reply(struct node *node, struct node_message *reply)
     struct node_call *invite = rk_map_get(&node->forwards, reply->id);
     char text[NODE_TEXT_BYTES];
 
+    if (node_lookup_reply(node, reply))
+        return;
     node_reply_text(reply, text, sizeof(text));
     if (invite && invite->priv.peer == 0) {
         forget_invite(node, reply->id);
@@ -263,4 +265,10 @@ void node_join_housekeeping(struct node *node)
     snprintf(text, sizeof(text), "learner, applied up to entry %llu",
              (unsigned long long)node->group.applied);
     memcpy(node->join.text, text, sizeof(node->join.text));
+}
+
+void node_join_removed(struct node *node)
+{
+    if (node->join.state == NODE_JOIN_CATCHING_UP)
+        set_state(node, NODE_JOIN_FAILED, "this host was removed from the cluster before it had caught up");
 }

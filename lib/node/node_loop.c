@@ -47,6 +47,8 @@ static void on_apply_done(struct node *node, struct node_apply_work *work)
         struct raft_event event = {.kind = RAFT_EVENT_APPLIED, .index = work->applied};
 
         group->applied = work->applied;
+        if (!node_join_runs(node))
+            atomic_store(&node->serving, true);
         if (node_configs_prune(group, group->applied))
             node->announce_us = node_now_us(node) + FAREWELL_US;
         if (work->kind != NODE_APPLY_INSTALLED)
@@ -155,6 +157,7 @@ static void run_timers(struct node *node, uint64_t now_us)
         node_cut_housekeeping(node);
         node_change_housekeeping(node);
         node_join_housekeeping(node);
+        node_lookup_housekeeping(node);
         node_refresh_summary(node);
     }
 }

@@ -23,13 +23,13 @@ static void put_member(struct rk_buf *out, const struct node_member *member)
     rk_put_block(out, rk_slice_str(member->client_url));
 }
 
-/* Text that an operator will see: no control characters, no embedded NUL. */
+/* Text that an operator will see, and that JSON must be able to carry: printable ASCII. */
 static void get_text(struct rk_reader *in, char *ret, size_t size)
 {
     struct rk_slice s = rk_get_block(in, size - 1);
 
     for (size_t i = 0; i < s.len; i++)
-        if (s.data[i] < 0x20 || s.data[i] == 0x7f)
+        if (s.data[i] < 0x20 || s.data[i] >= 0x7f)
             rk_reader_fail(in);
     if (!rk_reader_ok(in))
         s.len = 0;

@@ -118,7 +118,7 @@ void node_on_link(struct node *node, struct node_link_note *note)
     struct raft_event event = {.kind = RAFT_EVENT_UNREACHABLE, .peer = note->peer};
 
     if (note->state == NODE_LINK_REMOVED) {
-        if (!node->identity.removed && node->join.state != NODE_JOIN_CATCHING_UP)
+        if (!node->identity.removed)
             node_mark_removed(node);
     } else if (note->state == NODE_LINK_UP) {
         rk_map_remove(&node->links_down, note->peer);

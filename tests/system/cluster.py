@@ -172,7 +172,10 @@ class Node:
         assert not self.running
         self.write_conf()
         environ = dict(os.environ, ASAN_OPTIONS="quarantine_size_mb=8:malloc_context_size=20",
-                       UBSAN_OPTIONS="print_stacktrace=1", **self.environ)
+                       UBSAN_OPTIONS="print_stacktrace=1",
+                       LSAN_OPTIONS="print_suppressions=0:suppressions="
+                                    + os.path.join(os.path.dirname(os.path.abspath(__file__)), "lsan.supp"),
+                       **self.environ)
         self.mark = os.path.getsize(self.log_path) if os.path.exists(self.log_path) else 0
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen([*self.wrapper, DAEMON, "-c", self.conf_path, *args], env=environ,

@@ -98,12 +98,47 @@ static void a_snapshot_replaces_those_up_to_its_index(void **state)
     free(members);
 }
 
+static struct node_directory announced;
+
+static void take_directory(void *userdata, const struct node_directory *directory)
+{
+    (void)userdata;
+    announced = *directory;
+}
+
+static void a_removal_is_told_once_it_is_applied(void **state)
+{
+    struct node *node = RK_NEW(struct node);
+    struct node_members *members = RK_NEW(struct node_members);
+
+    (void)state;
+    node->transport.set_directory = take_directory;
+    node->identity.member_id = 1;
+    rk_list_init(&node->group.configs);
+    append(&node->group, 1, 3);
+    *members = *node_members_now(&node->group);
+    node_members_remove(members, 2);
+    node_configs_append(&node->group, 5, members);
+    node_announce_members(node);
+    assert_int_equal(announced.removed_count, 0); /* a later leader may undo it */
+    assert_int_equal(announced.peer_count, 2);
+    assert_true(node_configs_prune(&node->group, 5));
+    node_announce_members(node);
+    assert_int_equal(announced.removed_count, 1);
+    assert_int_equal(announced.removed[0], 2);
+    assert_int_equal(announced.peer_count, 1);
+    node_configs_clear(&node->group);
+    free(members);
+    free(node);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_last_one_in_the_log_is_in_force, setup, teardown),
         cmocka_unit_test_setup_teardown(truncation_brings_the_one_before_back, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_applied_makes_older_ones_superfluous, setup, teardown),
+        cmocka_unit_test(a_removal_is_told_once_it_is_applied),
         cmocka_unit_test_setup_teardown(a_snapshot_replaces_those_up_to_its_index, setup, teardown),
     };
 

@@ -1,0 +1,210 @@
+/* tests/sim/sim_history.c - what clients were told, held against what happened.
+ *
+ * The order of the log is the order in which writes happened, and every answer carries the
+ * revision of the state that it speaks of. So a history is linearizable when
+ *   - an acknowledged write is a committed entry, once, and its answer is the model's;
+ *   - a write that was refused ("nothing was done") is none, ever;
+ *   - a write of unknown outcome is one entry or none;
+ *   - what a read shows is the model's state at the revision that it names;
+ *   - whatever was told to anybody before an operation began is not newer than the state
+ *     that the operation worked on (consistent reads and writes).
+ * Reads at level leader and stale show some committed state, however old.
+ * Every call comes back exactly once, and by its deadline. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "tests/sim/sim.h"
+
+#define SLACK_US 30000u
+
+/* ---- beginning ------------------------------------------------------------------------------- */
+
+/* The host's clock may run slower or faster than time. */
+static uint64_t in_sim_time(const struct sim_host *host, uint64_t deadline_us)
+{
+    uint64_t now = sim_host_now(host);
+    int64_t rest = deadline_us > now ? (int64_t)(deadline_us - now) : 0;
+
+    return host->sim->now_us + (uint64_t)(rest * 1000000 / (1000000 + host->drift_ppm)) + 1;
+}
+
+struct sim_op *sim_history_begin(struct sim *sim, struct sim_host *host, const struct node_call *call,
+                                 uint32_t client)
+{
+    struct sim_check *check = sim->check;
+    struct sim_op *op = RK_NEW(struct sim_op);
+    uint64_t deadline = call->deadline_us;
+
+    if (deadline == 0)
+        deadline = sim_host_now(host) + sim->tune.request_ms * RK_USEC_PER_MSEC;
+    op->number = ++check->op_count;
+    op->client = client;
+    op->host = host->number;
+    op->life = host->life;
+    op->kind = call->kind;
+    op->level = call->level;
+    op->start_us = sim->now_us;
+    op->deadline_us = in_sim_time(host, deadline);
+    op->floor = check->told;
+    op->body = rk_blob_ref(call->body);
+    *check->ops_tail = op;
+    check->ops_tail = &op->next;
+    if (op->kind == NODE_CALL_WRITE) {
+        uint64_t key = sim_hash(2, rk_blob_slice(op->body));
+        rk_assert(!rk_map_put(&check->bodies, key, op));
+    }
+    sim->asked++;
+    sim_note(sim, "ask", op->number, host->number, (uint64_t)op->kind << 8 | op->level);
+    return op;
+}
+
+/* ---- writes ------------------------------------------------------------------------------------- */
+
+void sim_history_committed(struct sim *sim, uint64_t index, struct rk_slice payload)
+{
+    struct sim_op *op = rk_map_get(&sim->check->bodies, sim_hash(2, payload));
+
+    if (!op)
+        sim_fail(sim, "entry %" PRIu64 " is committed and nobody asked for it", index);
+    if (op->index != 0)
+        sim_fail(sim, "operation %" PRIu64 " is committed twice, at %" PRIu64 " and %" PRIu64, op->number,
+                 op->index, index);
+    if (op->state == SIM_OP_REFUSED)
+        sim_fail(sim, "operation %" PRIu64 " was refused, and is committed at %" PRIu64, op->number, index);
+    op->index = index;
+}
+
+static void write_ok(struct sim *sim, struct sim_op *op, const struct node_call *call)
+{
+    struct sim_check *check = sim->check;
+    const struct sim_model_at *at = &check->at[op->index];
+    struct mvcc_answer answer;
+
+    if (op->index == 0)
+        sim_fail(sim, "operation %" PRIu64 " is acknowledged and not committed", op->number);
+    if (!rk_slice_eq(rk_blob_slice(at->answer), rk_blob_slice(call->answer)))
+        sim_fail(sim, "operation %" PRIu64 " got another answer than the model gave", op->number);
+    if (mvcc_answer_decode(rk_blob_slice(call->answer), &answer) != 0 || answer.outcome != MVCC_OK)
+        sim_fail(sim, "operation %" PRIu64 " has a bad answer", op->number);
+    if (check->at[op->index - 1].revision < op->floor)
+        sim_fail(sim,
+                 "operation %" PRIu64 " happened at revision %" PRIu64 ", but %" PRIu64
+                 " had been told before it began",
+                 op->number, answer.revision, op->floor);
+    check->told = rk_max_u64(check->told, answer.revision);
+    check->oks++;
+}
+
+/* ---- reads ----------------------------------------------------------------------------------------- */
+
+static void same_state(struct sim *sim, const struct sim_op *op, struct mvcc_result *got)
+{
+    RK_CLEANUP(rk_buf_deinit) struct rk_buf buf = {0};
+    RK_CLEANUP(rk_blob_unrefp) struct rk_blob *encoded = NULL;
+    struct mvcc_query query;
+    struct mvcc_result want;
+    struct mvcc_kv a, b;
+    int more;
+
+    rk_assert(mvcc_query_decode(rk_blob_slice(op->body), &query) == 0);
+    query.revision = got->revision;
+    encoded = mvcc_query_encode(&query);
+    rk_assert(mvcc_query_run(sim->check->mvcc, rk_blob_slice(encoded), &buf) == 0);
+    rk_assert(mvcc_result_decode(rk_buf_slice(&buf), &want) == 0);
+    if (want.outcome != MVCC_OK || want.count != got->count)
+        sim_fail(sim,
+                 "read %" PRIu64 " at revision %" PRIu64 " found %" PRIu64 " keys, the model has %" PRIu64,
+                 op->number, got->revision, got->count, want.count);
+    do {
+        more = mvcc_result_next(got, &a);
+        if (mvcc_result_next(&want, &b) != more)
+            sim_fail(sim, "read %" PRIu64 " has another length than the model's", op->number);
+        if (more == 1 && (!rk_slice_eq(a.key, b.key) || !rk_slice_eq(a.value, b.value) ||
+                          a.mod_revision != b.mod_revision || a.version != b.version))
+            sim_fail(sim, "read %" PRIu64 " at revision %" PRIu64 " shows another state than the model's",
+                     op->number, got->revision);
+    } while (more == 1);
+}
+
+static void read_ok(struct sim *sim, struct sim_op *op, const struct node_call *call)
+{
+    struct sim_check *check = sim->check;
+    struct mvcc_result result;
+
+    if (mvcc_result_decode(rk_blob_slice(call->answer), &result) != 0 || result.outcome != MVCC_OK)
+        sim_fail(sim, "read %" PRIu64 " has a bad answer", op->number);
+    if (result.revision > check->at[check->last].revision)
+        sim_fail(sim, "read %" PRIu64 " shows revision %" PRIu64 ", which is not committed", op->number,
+                 result.revision);
+    if (op->level == NODE_READ_CONSISTENT && result.revision < op->floor)
+        sim_fail(sim,
+                 "read %" PRIu64 " shows revision %" PRIu64 ", but %" PRIu64 " had been told before it began",
+                 op->number, result.revision, op->floor);
+    if (op->level == NODE_READ_CONSISTENT)
+        check->told = rk_max_u64(check->told, result.revision);
+    same_state(sim, op, &result);
+    check->reads_ok++;
+}
+
+/* ---- ending ---------------------------------------------------------------------------------------- */
+
+static enum sim_op_state state_of(const struct node_call *call, bool lost)
+{
+    if (lost || call->outcome == NODE_E_TIMEOUT)
+        return SIM_OP_UNKNOWN;
+    return call->outcome == NODE_OK ? SIM_OP_OK : SIM_OP_REFUSED;
+}
+
+static bool late(const struct sim *sim, const struct sim_op *op)
+{
+    const struct sim_host *host = &sim->hosts[op->host];
+
+    if (host->life == op->life && host->paused_until > op->deadline_us)
+        return false;
+    return sim->now_us > rk_max_u64(op->deadline_us, host->resumed_us) + SLACK_US;
+}
+
+void sim_history_end(struct sim *sim, struct sim_op *op, const struct node_call *call, bool lost)
+{
+    if (op->returned)
+        sim_fail(sim, "call %" PRIu64 " came back twice", op->number);
+    op->returned = true;
+    op->state = state_of(call, lost);
+    sim_note(sim, lost ? "lost answer" : "answer", op->number, call->outcome, op->index);
+    if (late(sim, op))
+        sim_fail(sim, "call %" PRIu64 " (kind %d) came back %" PRIu64 " us after its deadline", op->number,
+                 (int)op->kind, sim->now_us - op->deadline_us);
+    if (op->client == SIM_CLIENTS_MAX)
+        return;
+    if (op->state == SIM_OP_REFUSED && op->index != 0)
+        sim_fail(sim, "operation %" PRIu64 " is refused (%d, %s), and is committed at %" PRIu64, op->number,
+                 (int)call->outcome, call->text, op->index);
+    if (op->state == SIM_OP_OK && op->kind == NODE_CALL_WRITE)
+        write_ok(sim, op, call);
+    else if (op->state == SIM_OP_OK)
+        read_ok(sim, op, call);
+    sim->check->refused += op->state == SIM_OP_REFUSED;
+    sim->check->unknown += op->state == SIM_OP_UNKNOWN;
+}
+
+void sim_history_check_waiting(struct sim *sim)
+{
+    for (const struct sim_op *op = sim->check->ops; op; op = op->next)
+        if (!op->returned && late(sim, op))
+            sim_fail(sim,
+                     "call %" PRIu64 " (kind %d) to %s has not come back, %" PRIu64 " us after its deadline",
+                     op->number, (int)op->kind, sim->hosts[op->host].name, sim->now_us - op->deadline_us);
+}
+
+void sim_history_deinit(struct sim *sim)
+{
+    struct sim_op *op = sim->check->ops;
+
+    while (op) {
+        struct sim_op *next = op->next;
+
+        rk_blob_unref(op->body);
+        free(op);
+        op = next;
+    }
+}
