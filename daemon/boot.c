@@ -225,8 +225,9 @@ static size_t count_workers(const struct conf *conf)
 
 static int start_peers(struct daemon *daemon)
 {
-    /* What a host that is not a member may ask: to be added; and to come and join us. */
-    static const uint32_t open_calls[] = {NODE_CALL_MEMBER_ADD, NODE_CALL_INVITE};
+    /* What a host that is not a member, or that we do not know as one yet, may ask: to be added; that we come
+     * and join it; who the members are. */
+    static const uint32_t open_calls[] = {NODE_CALL_MEMBER_ADD, NODE_CALL_INVITE, NODE_CALL_MEMBERS};
     struct net_loop *loops[DAEMON_WORKERS_MAX];
     struct peer_config config = {.loops = loops,
                                  .loop_count = daemon->worker_count,

@@ -36,6 +36,7 @@ enum node_call_kind {                       /* part of the peer protocol: never 
                       NODE_CALL_INVITE,   /* body: address to join; carried out by the invited host */
                       NODE_CALL_MEMBER_UPDATE, /* body: one encoded member; changes its name and addresses,
                                                   never its role */
+                      NODE_CALL_MEMBERS, /* answer: cluster id and members, as this very host knows them */
                       /* Not forwarded, so not on the wire: */
                       NODE_CALL_STATUS = 100, /* answer: struct node_status in call->status */
                       NODE_CALL_JOIN,         /* body: address; discard */

@@ -68,8 +68,8 @@ static void not_found(struct node *node, struct node_call *call)
 
 /* ---- add --------------------------------------------------------------------------------- */
 
-/* The answer of a change that has been made already, by an earlier attempt. */
-static void answer_members(struct node *node, struct node_call *call)
+/* Also the answer of a change that has been made already, by an earlier attempt. */
+void node_answer_members(struct node *node, struct node_call *call)
 {
     RK_CLEANUP(rk_blob_unrefp) struct rk_blob *members = node_members_encode(node_members_now(&node->group));
     struct rk_buf out = {0};
@@ -143,7 +143,7 @@ void node_change_add(struct node *node, struct node_call *call)
     if (there && strcmp(there->name, member.name) == 0 &&
         strcmp(there->peer_address, member.peer_address) == 0) {
         if (in_force_is_committed(node))
-            answer_members(node, call);
+            node_answer_members(node, call);
         else /* whoever joins gives up its old state on our word: not on a change that may be undone */
             node_answer(node, call, NODE_E_BUSY,
                         "the change that adds this host is not complete yet; try again in a moment");
@@ -253,7 +253,7 @@ void node_change_promote(struct node *node, struct node_call *call)
     else if (member->role == RAFT_VOTER && is_incomplete(node, call))
         return;
     else if (member->role == RAFT_VOTER)
-        answer_members(node, call);
+        node_answer_members(node, call);
     else if (!caught_up(node, member->id))
         node_answer(node, call, NODE_E_CONFLICT,
                     "that learner has not caught up with the leader, or is not in contact with it");

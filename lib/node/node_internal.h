@@ -276,6 +276,10 @@ static inline uint64_t node_now_us(const struct node *node)
     return rk_clock_now_us(&node->config.clock);
 }
 
+/* node_bootstrap.c: sets the identity's ids; the caller writes it, and until then the directory is pristine
+ */
+int node_bootstrap(struct node *node) RK_MUST_CHECK;
+
 /* node_boot.c */
 int node_open_stores(struct node *node, char **ret_error) RK_MUST_CHECK;
 void node_close_stores(struct node *node);
@@ -360,6 +364,7 @@ void node_change_add(struct node *node, struct node_call *call);
 void node_change_remove(struct node *node, struct node_call *call);
 void node_change_promote(struct node *node, struct node_call *call);
 void node_change_update(struct node *node, struct node_call *call);
+void node_answer_members(struct node *node, struct node_call *call); /* cluster id, members in force */
 void node_transfer(struct node *node, struct node_call *call);
 void node_transfer_ended(struct node *node, enum raft_transfer_outcome outcome);
 void node_leave(struct node *node, struct node_call *call);

@@ -2,10 +2,10 @@
  *
  * Hosts talk to those that their log names. One that was away while members came and
  * went may not know the present leader, will not let it in, and cannot answer it; and only
- * the leader could teach it. So who has known no leader for a while asks the addresses that
- * it does know, in turn, to be added: a question that is answered with the members when
- * one is a member already, and refused when one was removed. What is learned so is for
- * the transport only; the configuration in force comes from the log, as always. */
+ * the leader could teach it; or its vote is needed for one whom it does not know. So who has
+ * known no leader for a while asks the others, in turn, at the addresses that it has. What is
+ * learned so is for the transport only; the configuration in force comes from the log, as
+ * always. */
 #include "lib/base/rk_wire.h"
 #include "lib/node/node_internal.h"
 
@@ -27,10 +27,11 @@ static bool may_miss_something(const struct node *node)
            joining != NODE_JOIN_WIPING && node_members_now(&node->group)->count > 1 && node_self(node);
 }
 
-/* Another member, each time the next one. */
+/* Another member, each time the next one; of those that we were told of, too. */
 static const struct node_member *next_member(struct node *node)
 {
-    const struct node_members *members = node_members_now(&node->group);
+    const struct node_members *members =
+        node->lookup.members ? node->lookup.members : node_members_now(&node->group);
     const struct node_member *member = &members->member[node->lookup.turn++ % members->count];
 
     return member->id == node->identity.member_id ? &members->member[node->lookup.turn++ % members->count]
@@ -42,8 +43,7 @@ static void ask(struct node *node)
     struct node_message *message = node_message_new(NODE_MSG_CALL, 0, 0);
 
     message->id = node->lookup.call_id = ++node->next_id;
-    message->call_kind = NODE_CALL_MEMBER_ADD;
-    message->body = node_member_encode(node_self(node));
+    message->call_kind = NODE_CALL_MEMBERS;
     node->transport.call_address(node->transport.userdata, next_member(node)->peer_address, message);
 }
 
@@ -64,6 +64,24 @@ void node_lookup_housekeeping(struct node *node)
     }
 }
 
+/* Answers differ, and whoever knows less answers, too: all that were named count. */
+static void learn(struct node *node, const struct node_members *members)
+{
+    uint64_t news = 0;
+
+    if (!node->lookup.members) {
+        node->lookup.members = RK_NEW(struct node_members);
+        *node->lookup.members = *node_members_now(&node->group);
+    }
+    for (uint32_t i = 0; i < members->count; i++)
+        news += node_members_add(node->lookup.members, &members->member[i]) == 0;
+    if (news == 0)
+        return;
+    node_announce_members(node);
+    RK_LOG(RK_LOG_NOTICE, "members", RK_FIELDS(RK_F_U64("COUNT", news)),
+           "no leader was heard for a while: learned of members from another one");
+}
+
 bool node_lookup_reply(struct node *node, const struct node_message *reply)
 {
     struct rk_reader in = rk_reader(rk_blob_slice(reply->body));
@@ -77,14 +95,8 @@ bool node_lookup_reply(struct node *node, const struct node_message *reply)
     if (reply->outcome != NODE_OK || !rk_reader_done(&in) || cluster_id != node->identity.cluster_id)
         return true;
     members = RK_NEW(struct node_members);
-    if (node_members_decode(bytes, members) == 0 && node_members_find(members, node->identity.member_id)) {
-        free(node->lookup.members);
-        node->lookup.members = members;
-        node_announce_members(node);
-        RK_LOG(RK_LOG_NOTICE, "members", NULL,
-               "no leader was heard for a while: learned from another member who the members are");
-    } else {
-        free(members);
-    }
+    if (node_members_decode(bytes, members) == 0)
+        learn(node, members);
+    free(members);
     return true;
 }

@@ -329,6 +329,7 @@ static void relay(struct node *node, struct node_call *call)
 static bool refuse(struct node *node, struct node_call *call)
 {
     bool local = call->kind == NODE_CALL_STATUS || call->kind == NODE_CALL_JOIN ||
+                 call->kind == NODE_CALL_MEMBERS ||
                  (call->kind == NODE_CALL_READ && call->level == NODE_READ_STALE);
 
     if (call->group != node->group.number) {
@@ -368,6 +369,9 @@ void node_route(struct node *node, struct node_call *call)
     case NODE_CALL_MEMBER_UPDATE:
     case NODE_CALL_TRANSFER:
         route_change(node, call);
+        break;
+    case NODE_CALL_MEMBERS:
+        node_answer_members(node, call);
         break;
     case NODE_CALL_INVITE:
         node_join_invited(node, call);

@@ -50,11 +50,11 @@ int node_start_disk_threads(struct node *node)
     return r;
 }
 
-/* What the threads would do to their end. */
+/* What the threads would do to their end. Those that have failed have ended. */
 static void run_disk_bodies(struct node *node)
 {
-    while (node_log_run_once(node)) {}
-    while (node_apply_run_once(node)) {}
+    while (!atomic_load(&node->failed) && node_log_run_once(node)) {}
+    while (!atomic_load(&node->failed) && node_apply_run_once(node)) {}
     node_apply_end(node);
 }
 
