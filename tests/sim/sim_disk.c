@@ -150,6 +150,11 @@ void sim_disk_break(struct sim_disk *disk, bool log, bool landed)
         disk->rows_land = landed;
 }
 
+void sim_disk_mend(struct sim_disk *disk)
+{
+    disk->log_breaks = disk->rows_break = false;
+}
+
 const struct store_identity *sim_disk_identity(const struct sim_disk *disk)
 {
     return disk->has_identity ? &disk->identity : NULL;

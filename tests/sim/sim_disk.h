@@ -34,6 +34,7 @@ struct sim_disk *sim_disk_crash(struct sim_disk *disk, struct rk_random *random)
 void sim_disk_wipe(struct sim_disk *disk);
 /* The next flush of the log (or of the rows) fails; landed: what it was to write did reach the disk. */
 void sim_disk_break(struct sim_disk *disk, bool log, bool landed);
+void sim_disk_mend(struct sim_disk *disk); /* and now it does not */
 
 const struct store_identity *sim_disk_identity(const struct sim_disk *disk); /* NULL: pristine */
 uint64_t sim_disk_rows_hash(const struct sim_disk *disk);

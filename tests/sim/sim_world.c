@@ -417,6 +417,21 @@ struct sim_host *sim_any_member(struct sim *sim)
 
 /* ---- a run -------------------------------------------------------------------------------------------- */
 
+/* Each seed leaves some out, many or few: one fault may hide what another would show. */
+static int64_t pick_faults(struct rk_random *r)
+{
+    uint64_t a = rk_random_next(r), b = rk_random_next(r);
+
+    switch (rk_random_below(r, 4)) {
+    case 0:
+        return (int64_t)(a | b) & SIM_ALL;
+    case 1:
+        return (int64_t)(a & b) & SIM_ALL;
+    default:
+        return (int64_t)a & SIM_ALL;
+    }
+}
+
 static void tune(struct sim *sim)
 {
     static const uint32_t sizes[] = {3, 3, 5, 3, 5, 1, 2, 4, 7, 6};
@@ -425,8 +440,8 @@ static void tune(struct sim *sim)
     sim->host_count =
         sim->options.hosts ? sim->options.hosts : sizes[rk_random_below(r, RK_ARRAY_LEN(sizes))];
     sim->faults = sim->options.faults;
-    if (sim->faults < 0) /* each seed leaves some out: two faults may hide a third */
-        sim->faults = (int64_t)(rk_random_next(r) | rk_random_next(r)) & SIM_ALL;
+    if (sim->faults < 0)
+        sim->faults = pick_faults(r);
     sim->initial_count = sim->host_count;
     if ((sim->faults & SIM_MEMBERS) && sim->host_count > 3 && sim_chance(sim, 50))
         sim->initial_count = sim->host_count - 1 - (uint32_t)sim_below(sim, 2);
@@ -452,7 +467,7 @@ static void tune(struct sim *sim)
         sim->tune.drift_ppm = sim_chance(sim, 50) ? 500000 : 30000;
     sim->tune.nemesis_us = sim_between(sim, 50000, sim_chance(sim, 50) ? 300000 : 3000000);
     if (sim->options.duration_us == 0)
-        sim->options.duration_us = sim_between(sim, 3, 10) * RK_USEC_PER_SEC;
+        sim->options.duration_us = sim_between(sim, 3, 15) * RK_USEC_PER_SEC;
 }
 
 static void init_host(struct sim *sim, uint32_t number)
