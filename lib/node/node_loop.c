@@ -47,8 +47,7 @@ static void on_apply_done(struct node *node, struct node_apply_work *work)
         struct raft_event event = {.kind = RAFT_EVENT_APPLIED, .index = work->applied};
 
         group->applied = work->applied;
-        if (!node_join_runs(node))
-            atomic_store(&node->serving, true);
+        atomic_store(&node->serving, true); /* a host that joins has something to read now, if only stale */
         if (node_configs_prune(group, group->applied))
             node->announce_us = node_now_us(node) + FAREWELL_US;
         if (work->kind != NODE_APPLY_INSTALLED)
