@@ -313,6 +313,7 @@ void node_unload_group(struct node *node)
         free(slot->value);
     }
     rk_map_deinit(&group->catching_up);
+    rk_map_deinit(&group->streaming);
     rk_map_deinit(&group->waiting);
     node_cache_deinit(&group->cache);
     node_configs_clear(group);

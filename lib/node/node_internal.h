@@ -178,6 +178,7 @@ struct node_group {
     uint64_t log_bytes;                       /* payload bytes appended since the last cut */
     uint64_t log_works;                       /* handed to the log thread and not back yet */
     struct rk_map catching_up;                /* peer -> struct node_feed: appends that wait for a log read */
+    struct rk_map streaming;                  /* peer -> how many snapshots are on their way to it */
     struct node_call *transfer_call;
     struct node_call *cut_call;
     uint64_t leader, term; /* as last logged */
@@ -304,6 +305,8 @@ struct node_step_source { /* where the payloads of the event's entries are */
 /* Returns the output for what only the caller can answer (propose_outcome, snapshot_accepted, log_reset). */
 struct raft_output node_step(struct node *node, struct raft_event *event,
                              const struct node_step_source *source);
+/* One more snapshot (1), or one less (-1), is on its way to a peer; returns how many are. */
+uintptr_t node_streaming(struct node_group *group, uint64_t peer, int change);
 
 /* node_configs.c: configurations in force */
 const struct node_members *node_members_now(const struct node_group *group);

@@ -60,15 +60,20 @@ static void on_apply_done(struct node *node, struct node_apply_work *work)
     node_apply_work_free(work);
 }
 
+/* A new term opens a stream of its own while an old one may still be out, and takes the old one's place at
+ * the receiver. That the old one has failed must not count for the new: it would be opened again, and again
+ * take the place of one under way, for ever. */
 static void on_sent(struct node *node, struct node_sent_note *note)
 {
+    bool others = node_streaming(&node->group, note->peer, -1) > 0;
     struct raft_event event = {
         .kind = RAFT_EVENT_SNAPSHOT_SENT, .peer = note->peer, .ok = note->ok, .index = note->index};
 
     RK_LOG(note->ok ? RK_LOG_INFO : RK_LOG_WARNING, "snapshot", RK_FIELDS(RK_F_ID("MEMBER", note->peer)),
            note->ok ? "a member has installed our snapshot"
                     : "a snapshot did not reach its member; it will be sent again");
-    node_step(node, &event, NULL);
+    if (note->ok || !others)
+        node_step(node, &event, NULL);
     free(note);
 }
 

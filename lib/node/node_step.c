@@ -275,6 +275,16 @@ static void report_role(struct node *node, struct node_group *group)
     node_refresh_summary(node);
 }
 
+uintptr_t node_streaming(struct node_group *group, uint64_t peer, int change)
+{
+    uintptr_t count = (uintptr_t)rk_map_remove(&group->streaming, peer);
+
+    count = change > 0 ? count + 1 : count - (count > 0);
+    if (count > 0)
+        rk_map_put(&group->streaming, peer, (void *)count);
+    return count;
+}
+
 static void open_snapshots(struct node *node, struct node_group *group, const struct raft_output *out)
 {
     struct raft_status status;
@@ -285,6 +295,7 @@ static void open_snapshots(struct node *node, struct node_group *group, const st
 
         work->peer = out->snapshot_peers[i];
         work->term = status.term;
+        node_streaming(group, work->peer, 1);
         RK_LOG(RK_LOG_INFO, "snapshot", RK_FIELDS(RK_F_ID("MEMBER", work->peer)),
                "a member needs entries that have left the log: streaming a snapshot to it");
         rk_mailbox_push_always(&node->apply_box, &work->mail);

@@ -142,9 +142,6 @@ void sim_admin_turn(struct sim *sim)
         return;
     }
     if ((sim->faults & SIM_TRANSFER) && sim_chance(sim, 50)) {
-        /* Whoever takes over needs nobody's patience to run out: the one before may not know for a while. */
-        if (member->node->group.role == RAFT_LEADER && sim_chance(sim, 50))
-            sim_nemesis_isolate(sim, member);
         sim_ask(member, NODE_CALL_TRANSFER, sim_chance(sim, 50) ? host->name : NULL, false);
         return;
     }

@@ -171,7 +171,7 @@ static void take_one(struct sim *sim, struct node_call *call, bool lost)
         next_turn(sim, op->client);
     }
     if (op->kind == NODE_CALL_WRITE && op->state == SIM_OP_OK && !sim->healing && !sim->dying &&
-        sim_chance(sim, 10))
+        sim_chance(sim, sim->now_us < sim->cut_until ? 30 : 5))
         ask_around(sim);
     if (op->probe && op->state == SIM_OP_OK && sim->hosts[op->host].life == op->life)
         sim->probed |= 1u << op->host;

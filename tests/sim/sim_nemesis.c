@@ -82,17 +82,36 @@ static void pause_host(struct sim *sim, struct sim_host *host)
     host->resumed_us = host->paused_until;
 }
 
-/* Often around a leader: it must find out that it leads nobody, and read nothing meanwhile. */
-static uint64_t pick_side(struct sim *sim)
+static struct sim_host *leader(struct sim *sim)
 {
     uint32_t first = (uint32_t)sim_below(sim, sim->host_count);
 
-    for (uint32_t i = 0; i < sim->host_count && sim_chance(sim, 90); i++) {
-        const struct sim_host *host = &sim->hosts[(first + i) % sim->host_count];
+    for (uint32_t i = 0; i < sim->host_count; i++) {
+        struct sim_host *host = &sim->hosts[(first + i) % sim->host_count];
         if (sim_in_cluster(host) && host->node->group.role == RAFT_LEADER)
-            return 1u << host->number;
+            return host;
     }
-    return sim_below(sim, 1u << sim->host_count);
+    return NULL;
+}
+
+/* Often around a leader: it must find out that it leads nobody, and read nothing meanwhile. */
+static uint64_t pick_side(struct sim *sim)
+{
+    const struct sim_host *host = leader(sim);
+
+    return host && sim_chance(sim, 60) ? 1u << host->number : sim_below(sim, 1u << sim->host_count);
+}
+
+/* Whoever takes over needs nobody's patience to run out; who led before may not hear of it for a while. */
+static void transfer(struct sim *sim)
+{
+    struct sim_host *host = leader(sim);
+
+    if (!host)
+        return;
+    sim_ask(host, NODE_CALL_TRANSFER, NULL, false);
+    if (sim_chance(sim, 60))
+        sim_nemesis_isolate(sim, host);
 }
 
 static void cut(struct sim *sim, uint64_t us, bool single_directions)
@@ -109,8 +128,10 @@ static void cut(struct sim *sim, uint64_t us, bool single_directions)
 
 void sim_nemesis_isolate(struct sim *sim, struct sim_host *host)
 {
+    uint64_t trip_us = sim->tune.delay_us + sim->tune.jitter_us;
+
     if (sim->faults & SIM_PARTITION)
-        undo_later(sim, DO_ISOLATE, host->number, sim_below(sim, 20000));
+        undo_later(sim, DO_ISOLATE, host->number, sim_below(sim, 3 * trip_us + 1000));
 }
 
 static void isolate(struct sim *sim, uint32_t host)
@@ -152,6 +173,9 @@ static void hit(struct sim *sim, uint32_t bit, struct sim_host *host)
     case SIM_DISK_ERROR:
         if (host->node && sim_chance(sim, 40))
             sim_disk_break(host->disk, sim_chance(sim, 70), sim_chance(sim, 50));
+        break;
+    case SIM_TRANSFER:
+        transfer(sim);
         break;
     case SIM_SPACE:
         host->low_space = true;

@@ -16,6 +16,21 @@ static struct sim *current; /* for the log */
 
 /* ---- small things ------------------------------------------------------------------------- */
 
+static void remove_tree(const char *path)
+{
+    DIR *stream = opendir(path);
+    char name[4600];
+
+    for (struct dirent *e = stream ? readdir(stream) : NULL; e; e = readdir(stream)) {
+        snprintf(name, sizeof(name), "%s/%s", path, e->d_name);
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 && remove(name) != 0)
+            remove_tree(name);
+    }
+    if (stream)
+        closedir(stream);
+    rmdir(path);
+}
+
 void sim_fail(struct sim *sim, const char *fmt, ...)
 {
     va_list args;
@@ -26,6 +41,7 @@ void sim_fail(struct sim *sim, const char *fmt, ...)
     va_end(args);
     printf("\n");
     fflush(stdout);
+    remove_tree(sim->path);
     _exit(1);
 }
 
@@ -580,21 +596,6 @@ static void drop_event(struct sim_event *event)
     }
     if (event->kind != SIM_EV_TURN)
         free(event);
-}
-
-static void remove_tree(const char *path)
-{
-    DIR *stream = opendir(path);
-    char name[4600];
-
-    for (struct dirent *e = stream ? readdir(stream) : NULL; e; e = readdir(stream)) {
-        snprintf(name, sizeof(name), "%s/%s", path, e->d_name);
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 && remove(name) != 0)
-            remove_tree(name);
-    }
-    if (stream)
-        closedir(stream);
-    rmdir(path);
 }
 
 static void finish(struct sim *sim)
