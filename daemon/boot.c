@@ -187,6 +187,7 @@ static int start_node(struct daemon *daemon)
         .log_keep_entries = conf->raft.log_keep_entries,
         .snapshot_entries = conf->raft.snapshot_entries,
         .snapshot_bytes = megabytes(conf->raft.snapshot_mb),
+        .log_retain_bytes = megabytes(conf->raft.log_retain_mb),
         .promote_lag_entries = conf->raft.promote_lag_entries,
         .request_timeout_ms = conf->limits.request_timeout_ms,
         .log_cache_bytes = megabytes(conf->store.log_cache_mb),

@@ -56,6 +56,7 @@ struct conf {
         uint32_t log_keep_entries;    /* 20000: entries kept behind the applied one for members that lag */
         uint32_t snapshot_entries;    /* 100000: the log is cut when it has grown by so many entries */
         uint32_t snapshot_mb;         /* 256: ... or by so many megabytes */
+        uint32_t log_retain_mb;       /* 1024: a cut waits for members that lag until the log is so long */
         uint32_t promote_lag_entries; /* 100: a learner this close to the leader may vote */
     } raft;
 

@@ -206,6 +206,15 @@ const struct conf_entry conf_entries[] = {
      .max = 65536,
      .initial = "256",
      .help = "The log is cut when it has grown by this many megabytes, if that comes first."},
+    {.path = "raft.log_retain_mb",
+     INTEGER,
+     AT(raft.log_retain_mb),
+     .min = 1,
+     .max = 1048576,
+     .initial = "1024",
+     .help =
+         "A cut waits for members that lag or are being sent a snapshot until the log is this many megabytes "
+         "long."},
     {.path = "raft.promote_lag_entries",
      INTEGER,
      AT(raft.promote_lag_entries),

@@ -161,6 +161,7 @@ struct node_config {
     uint32_t election_timeout_ms, heartbeat_ms;
     uint32_t log_keep_entries, snapshot_entries;
     uint64_t snapshot_bytes;
+    uint64_t log_retain_bytes; /* a cut waits for members that lag until the log has so many */
     uint32_t promote_lag_entries;
     uint32_t request_timeout_ms;
     uint64_t log_cache_bytes, rows_cache_bytes, checkpoint_bytes, reserve_bytes, low_space_bytes;

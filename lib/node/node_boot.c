@@ -102,6 +102,7 @@ static bool scan_entry(void *userdata, const struct store_entry *stored)
         rk_blob_unref(payload);
     }
     scan->node->group.log_bytes += stored->payload.len;
+    scan->node->group.held_bytes += stored->payload.len;
     return scan->error == 0;
 }
 
@@ -267,7 +268,8 @@ int node_load_group(struct node *node, char **ret_error)
     rk_list_init(&scan.members);
     group->role = RAFT_FOLLOWER;
     group->leader = 0;
-    group->log_bytes = group->log_works = group->flushing = group->persisted_index = 0;
+    group->log_bytes = group->held_bytes = group->cut_target = 0;
+    group->log_works = group->flushing = group->persisted_index = 0;
     r = load(node, &scan, ret_error);
     scan_deinit(&scan);
     if (r == 0)

@@ -175,7 +175,9 @@ struct node_group {
     uint64_t applied, revision, keys;         /* as apply last said */
     uint64_t persisted_index, persisted_term; /* of this turn; 0 index: none */
     uint64_t flushing;                        /* a FLUSH is out; when it comes back the log is cut */
-    uint64_t log_bytes;                       /* payload bytes appended since the last cut */
+    uint64_t log_bytes;                       /* payload bytes appended since the last FLUSH */
+    uint64_t held_bytes;                      /* payload bytes between the log's base and its end, about */
+    uint64_t cut_target;                      /* the rows on disk make a cut up to here safe */
     uint64_t log_works;                       /* handed to the log thread and not back yet */
     struct rk_map catching_up;                /* peer -> struct node_feed: appends that wait for a log read */
     struct rk_map streaming;                  /* peer -> how many snapshots are on their way to it */

@@ -120,6 +120,7 @@ static void take_entries(struct node *node, struct node_group *group, const stru
                                                 .kind = (uint8_t)entry->kind,
                                                 .payload = rk_blob_slice(payload)};
         group->log_bytes += payload ? payload->len : 0;
+        group->held_bytes += payload ? payload->len : 0;
     }
 }
 

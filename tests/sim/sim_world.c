@@ -261,6 +261,7 @@ static struct node_config config_of(struct sim_host *host)
         .log_keep_entries = (uint32_t)sim->tune.keep,
         .snapshot_entries = (uint32_t)sim->tune.snapshot,
         .snapshot_bytes = 1u << 30,
+        .log_retain_bytes = 1u << 30,
         .promote_lag_entries = (uint32_t)sim->tune.promote_lag,
         .request_timeout_ms = (uint32_t)sim->tune.request_ms,
         .checkpoint_bytes = 1u << 20,

@@ -286,6 +286,11 @@ static void begin_upload(struct upload *upload)
     struct node_stream *stream = upload->stream;
     struct node_offer *offer;
 
+    if (upload->from->world->hold_snapshots) {
+        assert_null(upload->from->world->held);
+        upload->from->world->held = upload;
+        return;
+    }
     if (!way_is_open(upload) || upload->from->world->no_snapshots) {
         upload->from->world->refused_offers++;
         end_upload(upload, false);
@@ -300,6 +305,30 @@ static void begin_upload(struct upload *upload)
                                  .term = stream->term,
                                  .index = stream->index};
     upload->to->inlet.snapshot_offer(upload->to->inlet.userdata, offer);
+}
+
+void world_await_held(struct world *world)
+{
+    bool held = false;
+
+    for (uint64_t until = now_us() + WAIT_US; !held; nap_ms(5)) {
+        assert_true(now_us() < until);
+        pthread_mutex_lock(&world->mutex);
+        held = world->held != NULL;
+        pthread_mutex_unlock(&world->mutex);
+    }
+}
+
+void world_release(struct world *world)
+{
+    struct upload *upload;
+
+    pthread_mutex_lock(&world->mutex);
+    upload = world->held;
+    world->hold_snapshots = false;
+    world->held = NULL;
+    pthread_mutex_unlock(&world->mutex);
+    rk_mailbox_push_always(&world->box, &upload->stream->mail);
 }
 
 static void on_offer(struct node_offer *offer)
@@ -439,6 +468,8 @@ void world_deinit(struct world *world)
     struct rk_map_slot *slot;
     size_t cursor = 0;
 
+    if (world->held)
+        world_release(world); /* a test failed meanwhile: the stop of its sender waits for it */
     for (size_t i = 0; i < WORLD_HOSTS; i++) {
         host_stop(&world->hosts[i]);
         free(world->hosts[i].path);
@@ -497,6 +528,7 @@ static struct node_config config_of(struct host *host)
         .log_keep_entries = (uint32_t)tuned(tune->log_keep_entries, 1000),
         .snapshot_entries = (uint32_t)tuned(tune->snapshot_entries, 10000),
         .snapshot_bytes = tuned(tune->snapshot_bytes, 64u << 20),
+        .log_retain_bytes = tuned(tune->log_retain_bytes, 1u << 30),
         .promote_lag_entries = (uint32_t)tuned(tune->promote_lag_entries, 100),
         .request_timeout_ms = (uint32_t)tuned(tune->request_timeout_ms, 5000),
         .log_cache_bytes = 4u << 20,

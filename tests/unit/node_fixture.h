@@ -24,6 +24,7 @@
 #define WAIT_US     (20 * RK_USEC_PER_SEC)
 
 struct world;
+struct upload;
 
 struct host {
     struct world *world;
@@ -45,6 +46,8 @@ struct world {
     bool cut[WORLD_HOSTS][WORLD_HOSTS];
     bool no_snapshots;       /* offers are refused by the network */
     unsigned refused_offers; /* so far */
+    bool hold_snapshots;     /* the next one stays on its way until world_release() */
+    struct upload *held;
     unsigned cut_at_chunk;   /* when so many more chunks have arrived the link is cut; 0: never */
     bool hold_calls;         /* calls between members vanish on their way, links up */
     unsigned loss_percent;   /* of raft messages */
@@ -84,6 +87,8 @@ void host_wipe(struct host *host);                           /* removes its dire
 struct host *world_cluster(struct world *world, size_t count);
 void world_cut(struct world *world, size_t a, size_t b, bool cut);
 void world_isolate(struct world *world, size_t number, bool cut);
+void world_await_held(struct world *world); /* until a snapshot is on its way and held there */
+void world_release(struct world *world);
 void host_tell_removed(struct host *host, uint64_t peer);
 
 /* ---- calls: ask() gives one away, take() waits for the next that comes back, call() does both ---- */

@@ -326,6 +326,54 @@ static void the_log_is_cut_by_itself_after_so_many_entries_or_bytes(void **state
     wait_for(host, status_base, 4);
 }
 
+/* A snapshot is on its way, and the log grows: what comes after the snapshot must still be there. */
+static struct host *leader_with_a_snapshot_on_its_way(struct world *world, struct host **ret_behind)
+{
+    struct host *leader = world_cluster(world, 3);
+
+    *ret_behind = follower_of(world, leader);
+    host_stop(*ret_behind);
+    put_and_cut(leader, 10, 10);
+    WORLD_SET(world, hold_snapshots, true);
+    host_start(world, (*ret_behind)->number);
+    world_await_held(world);
+    put_many(leader, 100, 1000);
+    return leader;
+}
+
+static void a_cut_waits_for_a_member_that_a_snapshot_is_on_its_way_to(void **state)
+{
+    struct world *world = *state;
+    struct host *leader, *behind;
+    struct node_status *status;
+    uint64_t applied;
+
+    world->tune.snapshot_entries = 20;
+    leader = leader_with_a_snapshot_on_its_way(world, &behind);
+    nap_ms(300); /* several times its housekeeping */
+    status = status_of(leader);
+    assert_true(status->raft.base_index < 40);
+    applied = status->applied;
+    free(status);
+    world_release(world);
+    wait_for(behind, status_applied, applied);
+    wait_snapshots(behind, 1);
+    wait_for(leader, status_base, applied - 40); /* and then the cut that had to wait */
+}
+
+static void a_log_of_log_retain_bytes_is_cut_whoever_still_needs_it(void **state)
+{
+    struct world *world = *state;
+    struct host *leader, *behind;
+
+    world->tune.snapshot_entries = 20;
+    world->tune.log_retain_bytes = 50000;
+    leader = leader_with_a_snapshot_on_its_way(world, &behind);
+    wait_for(leader, status_base, 60);
+    world_release(world);
+    wait_for(behind, status_applied, applied_of(leader));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -342,6 +390,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_cut_by_hand_says_up_to_where_and_runs_once_at_a_time, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(the_log_is_cut_by_itself_after_so_many_entries_or_bytes, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_cut_waits_for_a_member_that_a_snapshot_is_on_its_way_to, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_log_of_log_retain_bytes_is_cut_whoever_still_needs_it, setup,
                                         teardown),
     };
 
