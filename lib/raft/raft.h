@@ -27,25 +27,43 @@
 enum raft_member_role {
     RAFT_LEARNER = 1, /* gets the log, does not count */
     RAFT_VOTER = 2,
+    RAFT_LEAVING = 3, /* in a joint configuration only: an outgoing voter that the next one is without */
 };
 
 struct raft_member {
     uint64_t id; /* never 0 */
     enum raft_member_role role;
+    bool outgoing;    /* votes in the outgoing majority of a joint configuration; role: what it will be */
+    uint8_t priority; /* who has less than another voter waits longer before it campaigns, and hands over */
 };
 
-/* A configuration. Sorted by id, no id twice. Count 0: not a member of anything yet. */
+/* A configuration. Sorted by id, no id twice. Count 0: not a member of anything yet.
+ *
+ * It is joint (raft section 6, thesis 4.3) when a member is outgoing: then the outgoing voters are one
+ * majority and those of role VOTER the other, and whatever needs a majority needs both. A leader that has
+ * committed a joint configuration goes on to the next one, which is without its outgoing half, by itself. */
 struct raft_members {
     uint32_t count;
     struct raft_member member[RK_MEMBERS_MAX];
 };
 
 const struct raft_member *raft_members_find(const struct raft_members *members, uint64_t id);
+/* Members of role VOTER; of a joint configuration: its incoming half. */
 uint32_t raft_members_voters(const struct raft_members *members);
 /* Votes needed: floor(voters / 2) + 1. */
 uint32_t raft_members_quorum(const struct raft_members *members);
-/* Whether next may follow old in one step: at most one voter added or removed (thesis 4.1); learners freely.
- */
+bool raft_members_joint(const struct raft_members *members);
+/* Whether its vote counts, in either half. */
+bool raft_members_is_voter(const struct raft_members *members, uint64_t id);
+/* The joint configuration between old, which is none itself, and next: next, and with it the voters of old.
+ * False when that would be more than RK_MEMBERS_MAX members, or too few. */
+bool raft_members_join(const struct raft_members *old, const struct raft_members *next,
+                       struct raft_members *ret);
+/* What comes after a joint configuration. */
+void raft_members_settle(const struct raft_members *joint, struct raft_members *ret);
+bool raft_members_equal(const struct raft_members *a, const struct raft_members *b);
+/* Whether next may follow old, which is committed: at most one voter added or removed (thesis 4.1), or a
+ * joint configuration whose outgoing voters are those of old; learners freely. */
 bool raft_members_step_ok(const struct raft_members *old, const struct raft_members *next);
 
 /* ---- what --------------------------------------------------------------- */
@@ -100,6 +118,7 @@ struct raft_message {
     uint64_t token;
     uint64_t hint, hint_term;
     bool reject, transfer;
+    bool lease; /* HEARTBEAT_REPLY: the sender votes for nobody else for an election timeout, come what may */
     /* APPEND: entries index + 1 .. index + count. Received: the array is the caller's. Sent: entries is NULL
      * and the caller fills in payloads from its log. */
     uint32_t count;
@@ -123,7 +142,8 @@ enum raft_event_kind {
                                       snapshot_accepted */
     RAFT_EVENT_SNAPSHOT_INSTALLED, /* index, term, members, members_index: our rows now stand at that entry */
     RAFT_EVENT_CUT,                /* index: entries up to here leave the log; at most the applied index */
-    RAFT_EVENT_STEP_DOWN, /* give up leadership, if any (disk trouble, shutdown without a successor) */
+    RAFT_EVENT_STEP_DOWN,    /* give up leadership, if any (disk trouble, shutdown without a successor) */
+    RAFT_EVENT_ABORT_CHANGE, /* back to the configuration before a joint one; see propose_outcome */
 };
 
 struct raft_event {
@@ -169,7 +189,8 @@ enum raft_propose_outcome {
     RAFT_PROPOSE_TRANSFERRING,   /* leadership is on its way to another member */
     RAFT_PROPOSE_CHANGE_PENDING, /* MEMBERS: an earlier change is not committed yet */
     RAFT_PROPOSE_NOT_READY,      /* MEMBERS: nothing of this term is committed yet (Ongaro, raft-dev 2015) */
-    RAFT_PROPOSE_BAD_CHANGE,     /* MEMBERS: more than one voter differs, or no voter would be left */
+    RAFT_PROPOSE_BAD_CHANGE,     /* MEMBERS: no step from the one in force, or no voter would be left;
+                                    ABORT_CHANGE: there is no joint configuration, or it is committed */
 };
 
 enum raft_transfer_outcome {
@@ -188,7 +209,8 @@ struct raft_output {
     struct raft_vote vote;
 
     /* Entries to write; what is stored at or after append[0].index is replaced. append[i] came from the
-     * event's entries[append_source + i]; with RAFT_NO_SOURCE the core made it (a no-op without payload). */
+     * event's entries[append_source + i]; with RAFT_NO_SOURCE the core made it: a no-op without payload, or a
+     * MEMBERS entry that ends a joint configuration, whose payload is the caller's to make from members. */
     const struct raft_entry *append;
     uint32_t append_count;
     uint32_t append_source;
@@ -214,7 +236,7 @@ struct raft_output {
      * stays. */
     bool log_reset;
 
-    enum raft_propose_outcome propose_outcome; /* PROPOSE */
+    enum raft_propose_outcome propose_outcome; /* PROPOSE, ABORT_CHANGE */
     enum raft_transfer_outcome transfer_outcome;
 
     bool role_changed;    /* role, leader or term differ from before the step: see raft_status() */
@@ -239,8 +261,10 @@ struct raft_config {
     uint32_t append_bytes_max;    /* per message; one larger entry travels alone */
     uint64_t inflight_bytes_max;  /* per peer, sent and not acknowledged */
     uint32_t inflight_messages_max;
-    uint64_t uncommitted_bytes_max; /* beyond it PROPOSE is BUSY; 0 for no cap */
-    uint64_t seed;                  /* from the kernel in a daemon, chosen in a simulation */
+    uint64_t inflight_all_bytes_max; /* to all peers together; each may have one message out; 0 for no cap */
+    uint64_t uncommitted_bytes_max;  /* beyond it PROPOSE is BUSY; 0 for no cap */
+    bool lease_reads;                /* see raft_lease.c for the bound on clocks that this asks for */
+    uint64_t seed;                   /* from the kernel in a daemon, chosen in a simulation */
 };
 
 /* What was found on disk. commit is the applied index of the rows: applied implies committed. */

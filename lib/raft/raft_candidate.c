@@ -7,6 +7,7 @@
  *                 other candidates, so a removed member cannot disturb;
  *   check quorum  a leader that a quorum does not answer steps down (raft_leader.c), so
  *                 stickiness never protects a leader that cannot commit.
+ * Promises of leases (raft_lease.c) are a stricter stickiness.
  * A pre-candidate forgets its leader: otherwise its own stickiness would keep it from
  * helping others. And a vote asked by our leader itself is not subject to stickiness:
  * it asks, so it does not lead any more. */
@@ -48,7 +49,7 @@ void raft_candidate_prevote(struct raft *raft, const struct raft_message *m)
     /* Sent to a stale member even by a sticky one: it needs our term before it can ever be elected. */
     if (m->term <= raft->vote.term)
         return reply(raft, RAFT_MSG_PREVOTE_REPLY, m->from, raft->vote.term, false);
-    if (sticky(raft, m->from))
+    if (sticky(raft, m->from) || raft_lease_promised(raft, m->from))
         return;
     bool granted = may_lead(raft, m);
     reply(raft, RAFT_MSG_PREVOTE_REPLY, m->from, granted ? m->term : raft->vote.term, granted);
@@ -58,6 +59,8 @@ void raft_candidate_vote(struct raft *raft, const struct raft_message *m)
 {
     if (m->term < raft->vote.term)
         return reply(raft, RAFT_MSG_VOTE_REPLY, m->from, raft->vote.term, false);
+    if (raft_lease_promised(raft, m->from) && !m->transfer)
+        return;
     bool fit = may_lead(raft, m);
     if (m->term > raft->vote.term) {
         if (sticky(raft, m->from) && !m->transfer)
@@ -75,7 +78,7 @@ void raft_candidate_vote(struct raft *raft, const struct raft_message *m)
     reply(raft, RAFT_MSG_VOTE_REPLY, m->from, raft->vote.term, granted);
 }
 
-/* Counts a yes; returns whether they are a quorum of the voters now. */
+/* Counts a yes; returns whether they are a quorum now. */
 static bool count_grant(struct raft *raft, uint64_t from)
 {
     const struct raft_members *members = raft_current(raft);
@@ -87,14 +90,15 @@ static bool count_grant(struct raft *raft, uint64_t from)
     }
     rk_assert(raft->granted_count < RK_MEMBERS_MAX);
     raft->granted[raft->granted_count++] = from;
-    return raft->granted_count >= raft_members_quorum(members);
+    return raft_quorum_granted(members, raft->granted, raft->granted_count);
 }
 
 static void ask(struct raft *raft, enum raft_message_kind kind, uint64_t term, enum raft_send send)
 {
     const struct raft_members *members = raft_current(raft);
     for (uint32_t i = 0; i < members->count; i++) {
-        if (members->member[i].role != RAFT_VOTER || members->member[i].id == raft->config.id)
+        if (!raft_members_is_voter(members, members->member[i].id) ||
+            members->member[i].id == raft->config.id)
             continue;
         raft_send(raft, send,
                   (struct raft_message){.kind = kind,

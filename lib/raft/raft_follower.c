@@ -98,10 +98,12 @@ void raft_follower_heartbeat(struct raft *raft, const struct raft_message *m)
     /* Token 0 only tells the commit index; nobody waits for an answer. */
     if (m->token == 0)
         return;
-    raft_send(
-        raft, RAFT_SEND_NOW,
-        (struct raft_message){
-            .kind = RAFT_MSG_HEARTBEAT_REPLY, .to = m->from, .term = raft->vote.term, .token = m->token});
+    raft_send(raft, RAFT_SEND_NOW,
+              (struct raft_message){.kind = RAFT_MSG_HEARTBEAT_REPLY,
+                                    .to = m->from,
+                                    .term = raft->vote.term,
+                                    .token = m->token,
+                                    .lease = raft->config.lease_reads});
 }
 
 void raft_follower_offered(struct raft *raft, const struct raft_event *event)

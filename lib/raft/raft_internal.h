@@ -58,6 +58,8 @@ uint64_t raft_terms_search(const struct raft_terms *terms, uint64_t index, uint6
 /* The largest v such that a quorum of the values is v or more; 0 for no values. Reorders values. */
 uint64_t raft_quorum_reached(uint64_t *values, uint32_t count);
 uint32_t raft_quorum_size(uint32_t voters);
+/* Whether these members are a majority; of a joint configuration: of both halves. */
+bool raft_quorum_granted(const struct raft_members *members, const uint64_t *ids, uint32_t count);
 
 /* ---- raft_progress.c: what the leader knows of one peer ------------------ */
 
@@ -73,6 +75,7 @@ struct raft_progress {
     uint64_t next;                  /* the entry to send next; always > match */
     uint64_t commit_sent;           /* the commit index that the peer was last told */
     uint64_t token;                 /* the newest round it answered */
+    uint64_t lease_token;           /* the newest one that it answered with a promise */
     uint64_t since_us;              /* when it became a peer of this term */
     uint64_t active_us;             /* when it was last heard in this term; 0: never */
     uint64_t acked_us;              /* when the window last moved, or began to fill */
@@ -117,7 +120,6 @@ struct raft_history {
 
 /* Sorted, no id twice or zero, known roles, at least one voter. */
 bool raft_members_valid(const struct raft_members *members);
-bool raft_members_is_voter(const struct raft_members *members, uint64_t id);
 
 void raft_member_append(struct raft *raft, uint64_t index, const struct raft_members *members);
 void raft_member_truncate(struct raft *raft, uint64_t index); /* entries after index went */
@@ -128,6 +130,13 @@ void raft_member_install(struct raft *raft, uint64_t upto, bool keep_later,
  * committed. */
 bool raft_member_may_campaign(const struct raft *raft, uint64_t id);
 bool raft_member_alone(const struct raft *raft); /* we are the only voter */
+
+/* ---- raft_joint.c ---------------------------------------------------------- */
+
+void raft_joint_leave(struct raft *raft); /* appends C_new when C_old,new is committed */
+void raft_joint_abort(struct raft *raft); /* appends C_old when C_old,new is not */
+/* The same, when the outgoing voters answer and the incoming do not; false when there is nothing to save. */
+bool raft_joint_save(struct raft *raft);
 
 /* ---- the core ------------------------------------------------------------ */
 
@@ -145,6 +154,7 @@ struct raft {
     struct raft_vote vote;
     struct raft_terms log;
     uint64_t commit, persisted, applied;
+    uint64_t persisted_us; /* when persisted last moved, or something came behind it */
     struct raft_history history;
 
     enum raft_role role;
@@ -154,6 +164,7 @@ struct raft {
     uint64_t granted[RK_MEMBERS_MAX]; /* pre-candidate and candidate: who said yes */
     uint32_t granted_count;
     bool campaign_transfer;
+    uint64_t promised_us, promised_to; /* leases: until then no vote for anybody else */
 
     /* Leader. */
     struct raft_progress peers[RK_MEMBERS_MAX]; /* sorted by id, without us */
@@ -163,6 +174,10 @@ struct raft {
     uint64_t heartbeat_us; /* when the next one is due */
     uint64_t uncommitted_bytes;
     uint64_t round, round_done; /* the newest token sent, and the newest confirmed by a quorum */
+#define RAFT_LEASE_ROUNDS 64u
+    uint64_t round_sent_us[RAFT_LEASE_ROUNDS]; /* of the newest rounds, by token */
+    bool lease_void;                           /* somebody was told to campaign in this term */
+    uint64_t hand_over_us;                     /* when to look for a successor of higher priority */
     struct raft_read *reads;
     size_t read_count, read_capacity;
 
@@ -180,6 +195,7 @@ struct raft {
     size_t read_result_count, read_result_capacity;
     uint64_t snapshot_peers[RK_MEMBERS_MAX];
     uint32_t snapshot_peer_count;
+    struct raft_members made_members; /* of the MEMBERS entry that the core made in this step */
 };
 
 static inline const struct raft_members *raft_current(const struct raft *raft)
@@ -227,6 +243,10 @@ void raft_leader_start(struct raft *raft);
 void raft_leader_stop(struct raft *raft);
 void raft_leader_sync_peers(struct raft *raft);
 struct raft_progress *raft_leader_peer(struct raft *raft, uint64_t id);
+const struct raft_progress *raft_leader_progress(const struct raft *raft, uint64_t id); /* NULL */
+/* When a quorum of these was last known to follow us, plus an election timeout; RK_NEVER when we are one by
+ * ourselves. */
+uint64_t raft_leader_quorum_deadline(const struct raft *raft, const struct raft_members *members);
 enum raft_send raft_leader_send_mode(const struct raft *raft);
 void raft_leader_propose(struct raft *raft, const struct raft_event *event);
 void raft_leader_append_reply(struct raft *raft, const struct raft_message *m);
@@ -242,8 +262,10 @@ uint64_t raft_leader_deadline(const struct raft *raft);
 void raft_leader_flush(struct raft *raft);
 void raft_leader_advance(struct raft *raft);
 /* What a quorum of the voters has reached: ours, and each peer's. */
-uint64_t raft_leader_quorum(const struct raft *raft, uint64_t own,
-                            uint64_t (*value)(const struct raft *raft, const struct raft_progress *p));
+typedef uint64_t raft_peer_value(const struct raft *raft, const struct raft_progress *p);
+uint64_t raft_leader_quorum(const struct raft *raft, uint64_t own, raft_peer_value *value);
+uint64_t raft_leader_quorum_of(const struct raft *raft, const struct raft_members *members, uint64_t own,
+                               raft_peer_value *value);
 
 /* raft_read.c */
 void raft_read_add(struct raft *raft, uint64_t ticket);
@@ -251,6 +273,16 @@ void raft_read_ready(struct raft *raft);
 void raft_read_advance(struct raft *raft);
 void raft_read_fail_all(struct raft *raft);
 void raft_read_result(struct raft *raft, uint64_t ticket, uint64_t index, enum raft_read_outcome outcome);
+
+/* raft_lease.c */
+void raft_lease_promise(struct raft *raft, uint64_t leader);      /* it was heard just now */
+bool raft_lease_promised(const struct raft *raft, uint64_t from); /* whether from must not get our vote */
+void raft_lease_round(struct raft *raft, uint64_t token);         /* one begins */
+bool raft_lease_holds(const struct raft *raft);
+
+/* raft_priority.c */
+uint64_t raft_priority_delay_us(const struct raft *raft); /* how much longer we wait before we campaign */
+void raft_priority_hand_over(struct raft *raft);
 
 /* raft_transfer.c */
 void raft_transfer_begin(struct raft *raft, uint64_t peer);

@@ -18,6 +18,9 @@ void raft_leader_start(struct raft *raft)
     raft->round_done = raft->round;
     raft->uncommitted_bytes = raft_terms_sum(&raft->log, raft->commit + 1, raft->log.last_index);
     raft->term_start = raft->log.last_index + 1;
+    raft->lease_void = false;
+    raft->hand_over_us = raft->now_us + raft->config.election_timeout_us;
+    raft->persisted_us = raft->now_us;
     raft_leader_sync_peers(raft);
     struct raft_entry noop = {.index = raft->term_start, .term = raft->vote.term, .kind = RAFT_ENTRY_NOOP};
     raft_log_append(raft, &noop, RAFT_NO_SOURCE);
@@ -47,13 +50,19 @@ void raft_leader_resign(struct raft *raft)
         raft->election_us += 2 * raft->config.election_timeout_us;
 }
 
-struct raft_progress *raft_leader_peer(struct raft *raft, uint64_t id)
+const struct raft_progress *raft_leader_progress(const struct raft *raft, uint64_t id)
 {
     for (uint32_t i = 0; raft->role == RAFT_LEADER && i < raft->peer_count; i++) {
         if (raft->peers[i].id == id)
             return &raft->peers[i];
     }
     return NULL;
+}
+
+struct raft_progress *raft_leader_peer(struct raft *raft, uint64_t id)
+{
+    const struct raft_progress *p = raft_leader_progress(raft, id);
+    return p == NULL ? NULL : &raft->peers[p - raft->peers];
 }
 
 /* One progress per member of the configuration in force: who was removed gets nothing any more. */
@@ -185,6 +194,8 @@ void raft_leader_heartbeat_reply(struct raft *raft, const struct raft_message *m
     p->active_us = raft->now_us;
     if (m->token <= raft->round)
         p->token = rk_max_u64(p->token, m->token);
+    if (m->token <= raft->round && m->lease)
+        p->lease_token = rk_max_u64(p->lease_token, m->token);
     /* It is there, and our probe has not been answered for a while: the probe or its answer was lost. */
     if (p->probing && raft->now_us - p->probe_us >= raft->config.heartbeat_us)
         p->probing = false;
@@ -227,6 +238,7 @@ void raft_leader_snapshot_sent(struct raft *raft, const struct raft_event *event
 
 void raft_leader_heartbeat(struct raft *raft, uint64_t token, bool voters_only)
 {
+    raft_lease_round(raft, token);
     for (uint32_t i = 0; i < raft->peer_count; i++) {
         struct raft_progress *p = &raft->peers[i];
         if (voters_only && !raft_members_is_voter(raft_current(raft), p->id))
@@ -248,18 +260,27 @@ static uint64_t heard_us(const struct raft *raft, const struct raft_progress *p)
     return rk_max_u64(p->active_us, p->since_us);
 }
 
-/* When a quorum was last known to follow us, plus an election timeout; RK_NEVER when we are one by ourselves.
- */
-static uint64_t quorum_deadline(const struct raft *raft)
+uint64_t raft_leader_quorum_deadline(const struct raft *raft, const struct raft_members *members)
 {
-    uint64_t heard = raft_leader_quorum(raft, RK_NEVER, heard_us);
+    uint64_t heard = raft_leader_quorum_of(raft, members, RK_NEVER, heard_us);
     return heard == RK_NEVER ? RK_NEVER : heard + raft->config.election_timeout_us;
+}
+
+/* A leader whose disk has taken nothing for an election timeout cannot commit by itself, and every write
+ * waits for the slowest that a majority needs: another is better, if there is one. It cannot lead again
+ * before its disk works, for a vote has to be durable. The timer that notices never waits for the disk. */
+static bool disk_hangs(const struct raft *raft)
+{
+    return raft->persisted < raft->log.last_index && raft_transfer_best(raft) != 0 &&
+           raft->now_us - raft->persisted_us >= raft->config.election_timeout_us;
 }
 
 void raft_leader_tick(struct raft *raft)
 {
-    if (raft->now_us >= quorum_deadline(raft))
+    if (raft->now_us >= raft_leader_quorum_deadline(raft, raft_current(raft)) && !raft_joint_save(raft))
         return raft_become_follower(raft, raft->vote.term, 0); /* thesis 6.2 */
+    if (disk_hangs(raft))
+        return raft_leader_resign(raft);
     if (raft->now_us < raft->heartbeat_us)
         return;
     raft->heartbeat_us = raft->now_us + raft->config.heartbeat_us;
@@ -269,13 +290,14 @@ void raft_leader_tick(struct raft *raft)
             raft_progress_probe(&raft->peers[i]);
     }
     raft_transfer_push(raft);
+    raft_priority_hand_over(raft);
 }
 
 uint64_t raft_leader_deadline(const struct raft *raft)
 {
     if (raft->peer_count == 0)
         return RK_NEVER;
-    return rk_min_u64(raft->heartbeat_us, quorum_deadline(raft));
+    return rk_min_u64(raft->heartbeat_us, raft_leader_quorum_deadline(raft, raft_current(raft)));
 }
 
 bool raft_peer_status(const struct raft *raft, uint64_t id, struct raft_peer_status *ret)

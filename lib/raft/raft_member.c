@@ -2,8 +2,7 @@
  *
  * A configuration counts from the moment its entry is appended, committed or not,
  * and stops counting when the entry is truncated. So the core keeps the newest
- * committed one and everything after it. Changes are of one voter at a time: the
- * majorities of two neighbours always overlap. */
+ * committed one and everything after it. What may follow what: raft_joint.c. */
 #include "lib/raft/raft_internal.h"
 
 #include <string.h>
@@ -15,12 +14,6 @@ const struct raft_member *raft_members_find(const struct raft_members *members, 
             return &members->member[i];
     }
     return NULL;
-}
-
-bool raft_members_is_voter(const struct raft_members *members, uint64_t id)
-{
-    const struct raft_member *member = raft_members_find(members, id);
-    return member != NULL && member->role == RAFT_VOTER;
 }
 
 uint32_t raft_members_voters(const struct raft_members *members)
@@ -43,25 +36,13 @@ bool raft_members_valid(const struct raft_members *members)
     uint64_t before = 0;
     for (uint32_t i = 0; i < members->count; i++) {
         const struct raft_member *member = &members->member[i];
-        if (member->id <= before || (member->role != RAFT_VOTER && member->role != RAFT_LEARNER))
+        if (member->id <= before || member->role < RAFT_LEARNER || member->role > RAFT_LEAVING)
+            return false;
+        if (member->role == RAFT_LEAVING && !member->outgoing)
             return false;
         before = member->id;
     }
     return raft_members_voters(members) > 0;
-}
-
-/* Voters of a that are not voters of b. */
-static uint32_t voters_missing(const struct raft_members *a, const struct raft_members *b)
-{
-    uint32_t missing = 0;
-    for (uint32_t i = 0; i < a->count; i++)
-        missing += a->member[i].role == RAFT_VOTER && !raft_members_is_voter(b, a->member[i].id);
-    return missing;
-}
-
-bool raft_members_step_ok(const struct raft_members *old, const struct raft_members *next)
-{
-    return raft_members_valid(next) && voters_missing(old, next) + voters_missing(next, old) <= 1;
 }
 
 /* The configuration in force may have changed. */
@@ -74,7 +55,7 @@ static void in_force(struct raft *raft)
     if (raft->role == RAFT_LEADER)
         raft_leader_sync_peers(raft);
     else if (raft_member_alone(raft) && raft->leader == 0)
-        raft->election_us = raft->now_us; /* nobody to wait for */
+        raft->election_us = rk_max_u64(raft->now_us, raft->promised_us); /* nobody to wait for */
     else if (raft->election_us == RK_NEVER && raft_member_may_campaign(raft, raft->config.id))
         raft_arm_election(raft);
 }
@@ -159,5 +140,8 @@ bool raft_member_may_campaign(const struct raft *raft, uint64_t id)
 bool raft_member_alone(const struct raft *raft)
 {
     const struct raft_members *members = raft_current(raft);
-    return raft_members_voters(members) == 1 && raft_members_is_voter(members, raft->config.id);
+    uint32_t voters = 0;
+    for (uint32_t i = 0; i < members->count; i++)
+        voters += raft_members_is_voter(members, members->member[i].id);
+    return voters == 1 && raft_members_is_voter(members, raft->config.id);
 }

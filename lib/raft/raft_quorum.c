@@ -1,4 +1,5 @@
-/* lib/raft/raft_quorum.c - majorities. Commit, check quorum and reads all count with these two functions. */
+/* lib/raft/raft_quorum.c - majorities. Elections, commit, check quorum, reads and leases all
+ * count with these functions, so that both halves of a joint configuration are asked everywhere. */
 #include "lib/raft/raft_internal.h"
 
 uint32_t raft_quorum_size(uint32_t voters)
@@ -18,4 +19,21 @@ uint64_t raft_quorum_reached(uint64_t *values, uint32_t count)
         values[j] = value;
     }
     return values[raft_quorum_size(count) - 1];
+}
+
+bool raft_quorum_granted(const struct raft_members *members, const uint64_t *ids, uint32_t count)
+{
+    uint64_t incoming[RK_MEMBERS_MAX], outgoing[RK_MEMBERS_MAX];
+    uint32_t in = 0, out = 0;
+    for (uint32_t i = 0; i < members->count; i++) {
+        const struct raft_member *member = &members->member[i];
+        bool granted = false;
+        for (uint32_t j = 0; j < count; j++)
+            granted = granted || ids[j] == member->id;
+        if (member->role == RAFT_VOTER)
+            incoming[in++] = granted;
+        if (member->outgoing)
+            outgoing[out++] = granted;
+    }
+    return raft_quorum_reached(incoming, in) != 0 && (out == 0 || raft_quorum_reached(outgoing, out) != 0);
 }

@@ -45,6 +45,8 @@ void raft_read_add(struct raft *raft, uint64_t ticket)
         push(raft, (struct raft_read){.ticket = ticket});
     } else if (raft_member_alone(raft)) {
         raft_read_result(raft, ticket, raft->commit, RAFT_READ_OK);
+    } else if (raft_lease_holds(raft)) {
+        raft_read_result(raft, ticket, raft->commit, RAFT_READ_OK);
     } else {
         uint64_t token = join_round(raft);
         push(raft, (struct raft_read){.ticket = ticket, .index = raft->commit, .token = token});

@@ -2,20 +2,30 @@
  * committed. */
 #include "lib/raft/raft_internal.h"
 
-uint64_t raft_leader_quorum(const struct raft *raft, uint64_t own,
-                            uint64_t (*value)(const struct raft *raft, const struct raft_progress *p))
+uint64_t raft_leader_quorum_of(const struct raft *raft, const struct raft_members *members, uint64_t own,
+                               raft_peer_value *value)
 {
-    const struct raft_members *members = raft_current(raft);
-    uint64_t values[RK_MEMBERS_MAX];
-    uint32_t count = 0;
-    /* We count only as a voter: a leader that removes itself serves on, but has no say (thesis 4.2.2). */
-    if (raft_members_is_voter(members, raft->config.id))
-        values[count++] = own;
-    for (uint32_t i = 0; i < raft->peer_count; i++) {
-        if (raft_members_is_voter(members, raft->peers[i].id))
-            values[count++] = value(raft, &raft->peers[i]);
+    uint64_t incoming[RK_MEMBERS_MAX], outgoing[RK_MEMBERS_MAX];
+    uint32_t in = 0, out = 0;
+    for (uint32_t i = 0; i < members->count; i++) {
+        const struct raft_member *member = &members->member[i];
+        const struct raft_progress *p = raft_leader_progress(raft, member->id);
+        uint64_t reached = p != NULL ? value(raft, p) : 0;
+        /* We count only as a voter: a leader that removes itself serves on, but has no say (thesis 4.2.2). */
+        if (member->id == raft->config.id)
+            reached = own;
+        if (member->role == RAFT_VOTER)
+            incoming[in++] = reached;
+        if (member->outgoing)
+            outgoing[out++] = reached;
     }
-    return raft_quorum_reached(values, count);
+    uint64_t reached = raft_quorum_reached(incoming, in);
+    return out == 0 ? reached : rk_min_u64(reached, raft_quorum_reached(outgoing, out));
+}
+
+uint64_t raft_leader_quorum(const struct raft *raft, uint64_t own, raft_peer_value *value)
+{
+    return raft_leader_quorum_of(raft, raft_current(raft), own, value);
 }
 
 static uint64_t match_of(const struct raft *raft, const struct raft_progress *p)
@@ -83,9 +93,21 @@ static void tell_commit(struct raft *raft, struct raft_progress *p)
                   .kind = RAFT_MSG_HEARTBEAT, .to = p->id, .term = raft->vote.term, .commit = commit});
 }
 
+/* What is on its way to all peers together is bounded too. A peer that has nothing out may always have one
+ * message: a slow one that fills the bound must not stop the others. */
+static bool crowded(const struct raft *raft, const struct raft_progress *p)
+{
+    uint64_t bytes = 0;
+    if (raft->config.inflight_all_bytes_max == 0 || p->inflight_count == 0)
+        return false;
+    for (uint32_t i = 0; i < raft->peer_count; i++)
+        bytes += raft->peers[i].inflight_bytes;
+    return bytes >= raft->config.inflight_all_bytes_max;
+}
+
 static void serve(struct raft *raft, struct raft_progress *p)
 {
-    while (raft_progress_open(p, raft->config.inflight_bytes_max)) {
+    while (raft_progress_open(p, raft->config.inflight_bytes_max) && !crowded(raft, p)) {
         if (p->next <= raft->log.base_index) {
             raft_progress_snapshot(p);
             break;
@@ -110,6 +132,7 @@ static bool dismissed(const struct raft *raft)
 
 void raft_leader_flush(struct raft *raft)
 {
+    raft_joint_leave(raft);
     if (raft->read_count > 0)
         raft_read_advance(raft);
     for (uint32_t i = 0; i < raft->peer_count; i++)

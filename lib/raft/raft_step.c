@@ -72,9 +72,10 @@ struct raft *raft_new(const struct raft_config *config, const struct raft_boot *
     raft->persisted = raft->log.last_index;
     raft->commit = raft->applied = boot->commit;
     raft_member_committed(raft);
+    raft_lease_promise(raft, 0); /* whatever we promised before we stopped */
     raft_arm_election(raft);
     if (raft_member_alone(raft))
-        raft->election_us = raft->now_us;
+        raft->election_us = rk_max_u64(raft->now_us, raft->promised_us);
     return raft;
 }
 
@@ -106,6 +107,8 @@ void raft_send(struct raft *raft, enum raft_send send, struct raft_message messa
 void raft_log_append(struct raft *raft, const struct raft_entry *entry, uint32_t source)
 {
     rk_assert(entry->index == raft->log.last_index + 1);
+    if (raft->persisted == raft->log.last_index)
+        raft->persisted_us = raft->now_us;
     raft_terms_append(&raft->log, entry->term, entry->bytes);
     raft->append = raft_grow(raft->append, &raft->append_capacity, raft->append_count, sizeof(*raft->append));
     if (raft->append_count == 0)
@@ -132,7 +135,8 @@ void raft_arm_election(struct raft *raft)
 {
     bool waits = raft->leader != 0 || raft_member_may_campaign(raft, raft->config.id);
     uint64_t least = raft->config.election_timeout_us;
-    raft->election_us = waits ? raft->now_us + least + rk_random_below(&raft->random, least) : RK_NEVER;
+    uint64_t delay = least + rk_random_below(&raft->random, least) + raft_priority_delay_us(raft);
+    raft->election_us = waits ? raft->now_us + delay : RK_NEVER;
 }
 
 void raft_become_follower(struct raft *raft, uint64_t term, uint64_t leader)
@@ -146,8 +150,10 @@ void raft_become_follower(struct raft *raft, uint64_t term, uint64_t leader)
     raft->role = RAFT_FOLLOWER;
     raft->leader = leader;
     raft->granted_count = 0;
-    if (leader != 0)
+    if (leader != 0) {
         raft->leader_heard_us = raft->now_us;
+        raft_lease_promise(raft, leader);
+    }
     /* A follower that merely learns of a term goes on waiting: a disturber must not be able to put it off. */
     if (leader != 0 || before != RAFT_FOLLOWER || raft->election_us == RK_NEVER)
         raft_arm_election(raft);
@@ -273,6 +279,7 @@ static void step_persisted(struct raft *raft, uint64_t index, uint64_t term)
     if (index <= raft->persisted || term == 0 || raft_terms_at(&raft->log, index) != term)
         return;
     raft->persisted = index;
+    raft->persisted_us = raft->now_us;
     if (raft->role == RAFT_LEADER)
         raft_leader_advance(raft);
 }
@@ -318,6 +325,8 @@ static void dispatch(struct raft *raft, const struct raft_event *event)
         return step_cut(raft, event->index);
     case RAFT_EVENT_STEP_DOWN:
         return raft_leader_resign(raft);
+    case RAFT_EVENT_ABORT_CHANGE:
+        return raft_joint_abort(raft);
     }
 }
 

@@ -5,6 +5,13 @@
  * A transfer always ends: another member leads, or an election timeout has passed. */
 #include "lib/raft/raft_internal.h"
 
+/* A voter that the next configuration keeps. */
+static bool takes_over(const struct raft *raft, uint64_t id)
+{
+    const struct raft_member *member = raft_members_find(raft_current(raft), id);
+    return member != NULL && member->role == RAFT_VOTER;
+}
+
 /* The voter with the longest known log; one heard lately before one that may be gone. */
 uint64_t raft_transfer_best(const struct raft *raft)
 {
@@ -12,7 +19,7 @@ uint64_t raft_transfer_best(const struct raft *raft)
     bool best_fresh = false;
     for (uint32_t i = 0; i < raft->peer_count; i++) {
         const struct raft_progress *p = &raft->peers[i];
-        if (!raft_members_is_voter(raft_current(raft), p->id))
+        if (!takes_over(raft, p->id))
             continue;
         bool fresh = p->active_us != 0 && raft->now_us - p->active_us < raft->config.election_timeout_us;
         if (best == NULL || fresh > best_fresh || (fresh == best_fresh && p->match > best->match)) {
@@ -33,7 +40,7 @@ void raft_transfer_begin(struct raft *raft, uint64_t peer)
         return;
     }
     uint64_t target = peer != 0 ? peer : raft_transfer_best(raft);
-    if (raft_leader_peer(raft, target) == NULL || !raft_members_is_voter(raft_current(raft), target))
+    if (raft_leader_peer(raft, target) == NULL || !takes_over(raft, target))
         return;
     raft->out->transfer_outcome = RAFT_TRANSFER_NONE;
     raft->transferring = true;
@@ -50,6 +57,7 @@ void raft_transfer_push(struct raft *raft)
     const struct raft_progress *p = raft_leader_peer(raft, raft->transfer_peer);
     if (p == NULL || p->match != raft->log.last_index)
         return;
+    raft->lease_void = true;
     raft_send(raft, raft_leader_send_mode(raft),
               (struct raft_message){.kind = RAFT_MSG_TIMEOUT_NOW, .to = p->id, .term = raft->vote.term});
 }

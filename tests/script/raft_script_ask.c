@@ -51,6 +51,44 @@ static void set_role(struct raft_members *members, uint64_t id, enum raft_member
     *members = next;
 }
 
+/* change MEMBER J K... [learners L...]: all voters, and learners, that there shall be, by a joint
+ * configuration. */
+void script_do_change_all(struct script *s, char **words, uint32_t count)
+{
+    uint32_t node = script_member_up(s, words[1]);
+    enum raft_member_role role = RAFT_VOTER;
+    struct raft_members next = {0}, joint;
+    for (uint32_t i = 2; i < count; i++) {
+        if (strcmp(words[i], "learners") == 0)
+            role = RAFT_LEARNER;
+        else
+            set_role(&next, script_member(s, words[i]) + 1, role);
+    }
+    if (!raft_members_join(raft_members(s->c.nodes[node].raft), &next, &joint))
+        script_fail(s, "there is no such configuration");
+    propose_members(s, node, &joint);
+}
+
+/* priority MEMBER J P: at the leader, whose, and what. */
+void script_do_priority(struct script *s, char **words, uint32_t count)
+{
+    (void)count;
+    uint32_t node = script_member_up(s, words[1]);
+    struct raft_members next = *raft_members(s->c.nodes[node].raft);
+    uint64_t id = script_member(s, words[2]) + 1;
+    for (uint32_t i = 0; i < next.count; i++) {
+        if (next.member[i].id == id)
+            next.member[i].priority = (uint8_t)script_number(s, words[3]);
+    }
+    propose_members(s, node, &next);
+}
+
+void script_do_abort(struct script *s, char **words, uint32_t count)
+{
+    (void)count;
+    script_step(s, script_member_up(s, words[1]), (struct raft_event){.kind = RAFT_EVENT_ABORT_CHANGE}, NULL);
+}
+
 /* add, add-learner, promote, demote, remove: MEMBER, at the leader, and whom. */
 void script_do_change(struct script *s, char **words, uint32_t count)
 {

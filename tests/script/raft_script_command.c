@@ -357,9 +357,11 @@ static const struct command {
     uint32_t least, most; /* words, the name included */
     void (*run)(struct script *s, char **words, uint32_t count);
 } commands[] = {
+    {"abort", 2, 2, script_do_abort},
     {"add", 3, SCRIPT_WORDS_MAX, script_do_change},
     {"add-learner", 3, SCRIPT_WORDS_MAX, script_do_change},
     {"boot", 2, SCRIPT_WORDS_MAX, do_boot},
+    {"change", 3, SCRIPT_WORDS_MAX, script_do_change_all},
     {"cluster", 2, 4, do_cluster},
     {"compact", 3, 3, script_do_compact},
     {"crash", 2, 2, do_crash},
@@ -378,6 +380,7 @@ static const struct command {
     {"offer", 2, 2, script_do_offer},
     {"peers", 2, 2, do_peers},
     {"persist", 2, 3, do_persist},
+    {"priority", 4, 4, script_do_priority},
     {"promote", 3, SCRIPT_WORDS_MAX, script_do_change},
     {"propose", 3, SCRIPT_WORDS_MAX, script_do_propose},
     {"quietly", 2, SCRIPT_WORDS_MAX, do_quietly},

@@ -21,20 +21,29 @@ void script_say(const struct script *s, const char *format, ...)
 
 /* ---- members, entries, messages ---------------------------------------------------- */
 
+/* Those of one role, or with role 0 those of the outgoing majority. */
+static void put_some(struct rk_buf *b, const struct raft_members *members, enum raft_member_role role,
+                     const char *head)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < members->count; i++) {
+        const struct raft_member *m = &members->member[i];
+        if (role != 0 ? m->role != role : !m->outgoing)
+            continue;
+        if (!any)
+            rk_buf_printf(b, "%s%s", b->len > 0 ? " " : "", head);
+        any = true;
+        rk_buf_printf(b, " %" PRIu64, m->id);
+        if (role == RAFT_VOTER && m->priority > 0)
+            rk_buf_printf(b, "(%u)", m->priority);
+    }
+}
+
 static void put_members(struct rk_buf *b, const struct raft_members *members)
 {
-    static const char *const heads[] = {[RAFT_VOTER] = "voters", [RAFT_LEARNER] = "learners"};
-    for (int role = RAFT_VOTER; role >= RAFT_LEARNER; role--) {
-        bool any = false;
-        for (uint32_t i = 0; i < members->count; i++) {
-            if (members->member[i].role != (enum raft_member_role)role)
-                continue;
-            if (!any)
-                rk_buf_printf(b, "%s%s", b->len > 0 && role == RAFT_LEARNER ? " " : "", heads[role]);
-            any = true;
-            rk_buf_printf(b, " %" PRIu64, members->member[i].id);
-        }
-    }
+    put_some(b, members, 0, "old voters");
+    put_some(b, members, RAFT_VOTER, raft_members_joint(members) ? "and new voters" : "voters");
+    put_some(b, members, RAFT_LEARNER, "learners");
     if (members->count == 0)
         rk_buf_append_str(b, "no members");
 }
@@ -58,7 +67,11 @@ static void put_entries(const struct script *s, struct rk_buf *b, const struct c
 {
     for (size_t i = 0; i < count; i++) {
         const struct raft_entry *e = &entries[i].entry;
-        const char *name = e->kind == RAFT_ENTRY_NOOP ? "noop" : s->names[entries[i].value - 1];
+        RK_CLEANUP(rk_freep)
+        char *made = entries[i].value == 0 && e->members != NULL ? script_members_text(e->members) : NULL;
+        const char *name = entries[i].value != 0 ? s->names[entries[i].value - 1]
+                           : made != NULL        ? made
+                                                 : "noop";
         rk_buf_printf(b, "%s%" PRIu64 "/%" PRIu64 " %s", i > 0 ? ", " : "", e->index, e->term, name);
     }
 }
@@ -161,9 +174,10 @@ static void say_append(const struct script *s, uint32_t node, const struct raft_
     if (last >= first)
         over = rk_asprintf(" instead of %" PRIu64 "/%" PRIu64 "..%" PRIu64 "/%" PRIu64, first,
                            cluster_log_term(log, first), last, cluster_log_term(log, last));
+    const char *made = out->append[0].members != NULL ? " (by itself)" : " (noop)";
     script_say(s, "  %u appends %" PRIu64 "/%" PRIu64 "..%" PRIu64 "/%" PRIu64 "%s%s", node + 1, first,
                out->append[0].term, out->append[out->append_count - 1].index,
-               out->append[out->append_count - 1].term, out->append_source == RAFT_NO_SOURCE ? " (noop)" : "",
+               out->append[out->append_count - 1].term, out->append_source == RAFT_NO_SOURCE ? made : "",
                over == NULL ? "" : over);
     (void)event;
 }
@@ -188,9 +202,10 @@ static void say_outcomes(const struct script *s, uint32_t node, const struct raf
                                             "transferring",
                                             "an earlier change is not committed",
                                             "nothing of this term is committed",
-                                            "not a change of one voter"};
+                                            "no step from this configuration"};
     static const char *const transfers[] = {"", "is done", "timed out", "is refused", "is not needed"};
-    if (event->kind == RAFT_EVENT_PROPOSE && out->propose_outcome != RAFT_PROPOSE_OK)
+    bool asked = event->kind == RAFT_EVENT_PROPOSE || event->kind == RAFT_EVENT_ABORT_CHANGE;
+    if (asked && out->propose_outcome != RAFT_PROPOSE_OK)
         script_say(s, "  %u refuses: %s", node + 1, proposals[out->propose_outcome]);
     if (event->kind == RAFT_EVENT_SNAPSHOT_OFFERED)
         script_say(s, "  %u %s the snapshot", node + 1, out->snapshot_accepted ? "takes" : "declines");

@@ -181,6 +181,8 @@ static void take_append(struct script *s, uint32_t node, const struct raft_outpu
         if (out->append_source != RAFT_NO_SOURCE)
             w->entries[i] = source[out->append_source + i];
         const struct raft_members *members = w->entries[i].entry.members; /* outlives the event */
+        if (out->append_source == RAFT_NO_SOURCE && out->append[i].members != NULL)
+            members = script_keep_members(s, out->append[i].members);
         w->entries[i].entry = out->append[i];
         w->entries[i].entry.members = members;
     }

@@ -7,9 +7,19 @@ struct raft_members bench_members(const char *roles)
     for (uint32_t i = 0; roles[i] != '\0'; i++) {
         if (roles[i] == '.')
             continue;
-        m.member[m.count++] =
-            (struct raft_member){.id = i + 1, .role = roles[i] == 'v' ? RAFT_VOTER : RAFT_LEARNER};
+        bool outgoing = roles[i] == 'b' || roles[i] == 'o' || roles[i] == 'd';
+        enum raft_member_role role = roles[i] == 'v' || roles[i] == 'b' ? RAFT_VOTER : RAFT_LEARNER;
+        m.member[m.count++] = (struct raft_member){
+            .id = i + 1, .role = roles[i] == 'o' ? RAFT_LEAVING : role, .outgoing = outgoing};
     }
+    return m;
+}
+
+static struct raft_members ranked(const char *roles, const uint8_t *priorities)
+{
+    struct raft_members m = bench_members(roles);
+    for (uint32_t i = 0; priorities != NULL && i < m.count; i++)
+        m.member[i].priority = priorities[m.member[i].id - 1];
     return m;
 }
 
@@ -35,7 +45,9 @@ void bench_init(struct bench *b, struct bench_start start)
         .append_bytes_max = 1000,
         .inflight_bytes_max = 4000,
         .inflight_messages_max = start.window_messages != 0 ? start.window_messages : 8,
+        .inflight_all_bytes_max = start.inflight_all_bytes,
         .uncommitted_bytes_max = start.uncommitted_bytes,
+        .lease_reads = start.lease_reads,
         .seed = 42,
     };
     struct raft_boot boot = {
@@ -43,7 +55,7 @@ void bench_init(struct bench *b, struct bench_start start)
         .base_index = start.base,
         .base_term = start.base_term,
         .commit = start.commit != 0 ? start.commit : start.base,
-        .members = bench_members(start.roles),
+        .members = ranked(start.roles, start.priorities),
         .members_index = start.base,
         .entries = entries,
         .count = fill(entries, RK_ARRAY_LEN(entries), start.base + 1, start.terms),

@@ -23,15 +23,18 @@ struct bench {
     struct raft_members members;
 };
 
-/* roles: one letter per id from 1 on: v voter, l learner, . nobody. terms: the terms of the entries base + 1
- * and on, ended by 0; NULL for an empty log. */
+/* roles: one letter per id from 1 on: v voter, l learner, . nobody; in a joint configuration v is an incoming
+ * voter, o an outgoing one, b both, d an outgoing one that becomes a learner. priorities: by id, or NULL.
+ * terms: the terms of the entries base + 1 and on, ended by 0; NULL for an empty log. */
 struct bench_start {
     const char *roles;
     uint64_t base, base_term;
     const uint64_t *terms;
     uint64_t commit, term, voted_for;
     uint32_t window_messages;
-    uint64_t uncommitted_bytes;
+    uint64_t uncommitted_bytes, inflight_all_bytes;
+    bool lease_reads;
+    const uint8_t *priorities;
 };
 
 struct raft_members bench_members(const char *roles);

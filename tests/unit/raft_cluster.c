@@ -26,6 +26,9 @@ static void take_appended(struct cluster *c, uint32_t node, const struct raft_ou
         if (out->append_source != RAFT_NO_SOURCE) {
             e->value = source[out->append_source + i].value;
             e->entry.members = source[out->append_source + i].entry.members;
+        } else if (out->append[i].members != NULL) {
+            e->entry.members = cluster_keep_members(c, out->append[i].members);
+            c->joint_ended++;
         }
     }
     cluster_log_write(&n->log, w->entries, w->entry_count);
@@ -266,7 +269,9 @@ static void start(struct cluster *c, uint32_t node)
         .append_bytes_max = 4096,
         .inflight_bytes_max = 16384,
         .inflight_messages_max = c->options.window_messages,
+        .inflight_all_bytes_max = 32768,
         .uncommitted_bytes_max = 65536,
+        .lease_reads = c->options.lease_reads,
         .seed = rk_random_next(&c->random),
     };
     /* Rows that were flushed may be ahead of a log that was not, or stand in for a log that was not yet

@@ -92,6 +92,7 @@ struct cluster_options {
     uint64_t delay_us;      /* the longest that a message takes */
     uint64_t disk_us;       /* the longest that a disk operation takes */
     uint32_t window_messages;
+    bool lease_reads;
     bool trace; /* every step on stderr */
 };
 
@@ -122,6 +123,7 @@ struct cluster {
 
     /* Counters, to see that a run did something. */
     uint64_t steps, elections, reads_ok, snapshots, transfers_done, transfers_ended, changes, proposals;
+    uint64_t joint_changes, joint_ended, aborts;
 };
 
 struct cluster *cluster_new(const struct cluster_options *options);
@@ -137,6 +139,7 @@ void cluster_heal(struct cluster *c); /* all links, no loss; all nodes up */
 
 enum raft_propose_outcome cluster_propose(struct cluster *c, uint32_t node, uint32_t count, uint32_t bytes);
 enum raft_propose_outcome cluster_change(struct cluster *c, uint32_t node, const struct raft_members *next);
+void cluster_abort_change(struct cluster *c, uint32_t node);
 void cluster_read(struct cluster *c, uint32_t node);
 void cluster_transfer(struct cluster *c, uint32_t node, uint64_t target);
 /* Flushes the rows and cuts the log at the applied index, but for so many entries. */

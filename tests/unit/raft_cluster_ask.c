@@ -2,7 +2,7 @@
  */
 #include "tests/unit/raft_cluster_internal.h"
 
-static struct raft_members *keep_members(struct cluster *c, const struct raft_members *members)
+struct raft_members *cluster_keep_members(struct cluster *c, const struct raft_members *members)
 {
     if (c->member_count == c->member_capacity) {
         c->member_capacity = c->member_capacity == 0 ? 16 : c->member_capacity * 2;
@@ -40,11 +40,18 @@ enum raft_propose_outcome cluster_propose(struct cluster *c, uint32_t node, uint
 enum raft_propose_outcome cluster_change(struct cluster *c, uint32_t node, const struct raft_members *next)
 {
     struct cluster_entry source = {.value = ++c->next_value};
-    source.entry =
-        (struct raft_entry){.bytes = 64, .kind = RAFT_ENTRY_MEMBERS, .members = keep_members(c, next)};
+    source.entry = (struct raft_entry){
+        .bytes = 64, .kind = RAFT_ENTRY_MEMBERS, .members = cluster_keep_members(c, next)};
     enum raft_propose_outcome outcome = propose(c, node, &source, 1);
     c->changes += outcome == RAFT_PROPOSE_OK;
+    c->joint_changes += outcome == RAFT_PROPOSE_OK && raft_members_joint(next);
     return outcome;
+}
+
+void cluster_abort_change(struct cluster *c, uint32_t node)
+{
+    c->aborts +=
+        cluster_event(c, node, (struct raft_event){.kind = RAFT_EVENT_ABORT_CHANGE}) == RAFT_PROPOSE_OK;
 }
 
 void cluster_read(struct cluster *c, uint32_t node)
@@ -100,6 +107,8 @@ bool cluster_settled(const struct cluster *c)
     struct raft_status ours;
     raft_status(c->nodes[leader].raft, &ours);
     const struct raft_members *members = raft_members(c->nodes[leader].raft);
+    if (raft_members_joint(members))
+        return false;
     for (uint32_t i = 0; i < members->count; i++) {
         const struct cluster_node *n = &c->nodes[members->member[i].id - 1];
         struct raft_status s;

@@ -73,6 +73,9 @@ void cluster_end_stream(struct cluster *c, const struct cluster_happening *strea
                         uint64_t after_us);
 void cluster_disk_done(struct cluster *c, uint32_t node);
 
+/* raft_cluster_ask.c */
+struct raft_members *cluster_keep_members(struct cluster *c, const struct raft_members *members);
+
 /* raft_cluster.c */
 /* source: the entries of the event with their values. */
 struct raft_output cluster_step(struct cluster *c, uint32_t node, struct raft_event *event,

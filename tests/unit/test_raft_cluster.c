@@ -72,17 +72,45 @@ static void take_out(struct raft_members *m, uint64_t id)
     m->count = kept;
 }
 
+/* Any number of them at once: everybody gets a role by lot. */
+static void change_jointly(struct cluster *c, uint32_t node)
+{
+    struct raft_members next = *raft_members(c->nodes[node].raft), joint;
+    for (uint64_t id = 1; id <= c->options.nodes; id++) {
+        uint64_t role = below(c, 5);
+        if (role == 0)
+            take_out(&next, id);
+        else if (role == 1)
+            put(&next, id, RAFT_LEARNER);
+        else if (role <= 3)
+            put(&next, id, RAFT_VOTER);
+    }
+    for (uint32_t i = 0; i < next.count; i++)
+        next.member[i].priority = (uint8_t)below(c, 3);
+    if (!raft_members_joint(raft_members(c->nodes[node].raft)) &&
+        raft_members_join(raft_members(c->nodes[node].raft), &next, &joint))
+        cluster_change(c, node, &joint);
+}
+
 static void change_members(struct cluster *c, uint32_t node)
 {
     struct raft_members next = *raft_members(c->nodes[node].raft);
     uint64_t id = any_node(c) + 1;
-    switch (below(c, 4)) {
+    switch (below(c, 9)) {
     case 0:
         put(&next, id, RAFT_LEARNER);
         break;
     case 1:
         take_out(&next, id);
         break;
+    case 2:
+        cluster_abort_change(c, node);
+        return;
+    case 3:
+    case 4:
+    case 5:
+        change_jointly(c, node);
+        return;
     default:
         put(&next, id, RAFT_VOTER);
         break;
@@ -163,6 +191,7 @@ static struct cluster *storm(uint64_t seed, bool trace)
         .delay_us = (uint64_t[]){500, 5000, 25000}[rk_random_below(&r, 3)],
         .disk_us = (uint64_t[]){100, 4000, 40000}[rk_random_below(&r, 3)],
         .window_messages = 1 + (uint32_t)rk_random_below(&r, 6),
+        .lease_reads = rk_random_below(&r, 3) == 0,
         .trace = trace,
     };
     options.nodes = options.voters + (uint32_t)rk_random_below(&r, 3);
@@ -203,20 +232,25 @@ static void test_storm_then_calm(void **state)
         sum.reads_ok += c->reads_ok;
         sum.snapshots += c->snapshots;
         sum.changes += c->changes;
+        sum.joint_changes += c->joint_changes;
+        sum.joint_ended += c->joint_ended;
+        sum.aborts += c->aborts;
         sum.transfers_done += c->transfers_done;
         cluster_free(c);
     }
     print_message(
-        "%llu seeds: %llu steps, %llu leaders, %llu batches, %llu reads, %llu snapshots, %llu changes, "
-        "%llu transfers\n",
+        "%llu seeds: %llu steps, %llu leaders, %llu batches, %llu reads, %llu snapshots, %llu changes "
+        "(%llu joint, %llu ended, %llu aborted), %llu transfers\n",
         (unsigned long long)count, (unsigned long long)sum.steps, (unsigned long long)sum.elections,
         (unsigned long long)sum.proposals, (unsigned long long)sum.reads_ok,
         (unsigned long long)sum.snapshots, (unsigned long long)sum.changes,
-        (unsigned long long)sum.transfers_done);
+        (unsigned long long)sum.joint_changes, (unsigned long long)sum.joint_ended,
+        (unsigned long long)sum.aborts, (unsigned long long)sum.transfers_done);
     /* A storm that exercises nothing proves nothing. */
     if (count >= 100)
-        assert_true(sum.snapshots > count / 10 && sum.changes > count && sum.transfers_done > count / 10 &&
-                    sum.reads_ok > count);
+        assert_true(sum.joint_changes > count / 2 && sum.joint_ended > count / 4 &&
+                    sum.aborts > count / 100 && sum.snapshots > count / 10 && sum.changes > count &&
+                    sum.transfers_done > count / 10 && sum.reads_ok > count);
 }
 
 /* Equal events give equal outputs: a seed replays. */

@@ -291,6 +291,7 @@ static void test_stalled_stream_is_probed(void **state)
     bench_ack(&b, 2, 1);
     bench_propose(&b, 1, 5);
     assert_int_equal(bench_peer(&b, 2).next, 3);
+    bench_persist(&b);
     for (int i = 0; i < 4; i++) {
         bench_tick(&b, BENCH_HEARTBEAT_US);
         if (i < 3)
