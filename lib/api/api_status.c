@@ -68,6 +68,10 @@ static json_t *problems(const struct node_status *status)
         json_array_append_new(
             array, json_string("there is no leader: writes and consistent reads wait until a majority of the "
                                "members can reach each other"));
+    if (status->rebuilding) {
+        snprintf(text, sizeof(text), "rebuilding rows from a peer: %s", status->rebuild_why);
+        json_array_append_new(array, json_string(text));
+    }
     if (status->low_space) {
         snprintf(text, sizeof(text),
                  "the disk is nearly full (%llu MiB free): writes are refused until there is room",
@@ -131,6 +135,7 @@ static void finish_status(struct api_task *task, struct node_call *call)
     add_number(object, "data_bytes", status->data_bytes);
     add_number(object, "free_bytes", status->free_bytes);
     json_object_set_new(object, "low_space", json_boolean(status->low_space));
+    json_object_set_new(object, "rebuilding", json_boolean(status->rebuilding));
     add_number(object, "uptime_s", status->uptime_us / RK_USEC_PER_SEC);
     add_number(object, "flushes", status->flushes);
     add_number(object, "entries_flushed", status->entries_flushed);

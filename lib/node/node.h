@@ -37,6 +37,8 @@ enum node_call_kind {                       /* part of the peer protocol: never 
                       NODE_CALL_MEMBER_UPDATE, /* body: one encoded member; changes its name and addresses,
                                                   never its role */
                       NODE_CALL_MEMBERS, /* answer: cluster id and members, as this very host knows them */
+                      NODE_CALL_ROWS_WANTED = 40, /* a member to its leader: stream me a snapshot, whatever
+                                                     my log holds */
                       /* Not forwarded, so not on the wire: */
                       NODE_CALL_STATUS = 100, /* answer: struct node_status in call->status */
                       NODE_CALL_JOIN,         /* body: address; discard */
@@ -138,6 +140,8 @@ struct node_status {
     uint64_t applied, revision, keys;
     uint64_t data_bytes, free_bytes;
     bool low_space;
+    bool rebuilding;                   /* the rows come from a peer */
+    char rebuild_why[NODE_TEXT_BYTES]; /* "" when they do not */
     uint64_t uptime_us;
     uint64_t flushes, entries_flushed, flush_us_max;
     enum node_join_state join_state;

@@ -237,7 +237,7 @@ static int do_mail(struct node *node, struct turn *turn, struct rk_mail *mail, s
     if (mail->kind == NODE_MAIL_CALL) { /* a stale read */
         if (!atomic_load(&node->serving)) {
             node_answer(node, RK_CONTAINER_OF(mail, struct node_call, mail), NODE_E_UNAVAILABLE,
-                        "this host is joining a cluster and has no state yet");
+                        "this host has no state of its own yet: it joins a cluster, or rebuilds its rows");
             return 0;
         }
         return read_one(node, RK_CONTAINER_OF(mail, struct node_call, mail));
@@ -285,7 +285,7 @@ bool node_apply_run_once(struct node *node)
     if (r == 0)
         r = commit(node, &turn);
     if (r != 0) {
-        node_fail(node, "rows", r);
+        node_rows_failed(node, r);
         while ((it = rk_list_pop_front(&turn.answered)))
             refuse_call(node, RK_LIST_ITEM(it, struct node_call, priv.link));
     }

@@ -10,34 +10,20 @@
 
 /* ---- the stores ------------------------------------------------------------------------- */
 
-struct progress {
-    struct node *node;
-    const char *what;
-};
-
 static void on_progress(void *userdata, unsigned percent)
 {
-    struct progress *progress = userdata;
-    const struct node_config *config = &progress->node->config;
+    struct node *node = userdata;
 
-    if (config->progress)
-        config->progress(config->userdata, progress->what, percent);
+    if (node->config.progress)
+        node->config.progress(node->config.userdata, "recovering the log", percent);
 }
 
 int node_open_stores(struct node *node, char **ret_error)
 {
-    struct store_rows_config rows = {.cache_bytes = node->config.rows_cache_bytes};
     struct store_log_config log = {.cache_bytes = node->config.log_cache_bytes};
-    struct progress progress = {.node = node, .what = "recovering the rows"};
-    int r = store_rows_open(node->dir, &rows, on_progress, &progress, &node->rows, ret_error);
+    int r = store_log_open(node->dir, &log, on_progress, node, &node->log, ret_error);
 
-    if (r != 0)
-        return r;
-    progress.what = "recovering the log";
-    r = store_log_open(node->dir, &log, on_progress, &progress, &node->log, ret_error);
-    if (r == 0)
-        r = mvcc_open(node->rows, node->group.number, &node->group.mvcc);
-    return r;
+    return r == 0 ? node_open_rows(node, ret_error) : r; /* the log knows whether rows can be replaced */
 }
 
 void node_close_stores(struct node *node)
@@ -95,7 +81,8 @@ static bool scan_entry(void *userdata, const struct store_entry *stored)
                                  .bytes = (uint32_t)stored->payload.len};
     if (entry->kind == RAFT_ENTRY_MEMBERS)
         scan_members(scan, entry, stored->payload);
-    if (entry->index > scan->applied) { /* not in the rows yet: will be applied from the cache */
+    if (entry->index > scan->applied &&
+        !atomic_load(&scan->node->rebuilding)) { /* not in the rows yet: will be applied from the cache */
         struct rk_blob *payload = stored->payload.len > 0 ? rk_blob_copy(stored->payload) : NULL;
 
         node_cache_push(&scan->node->group.cache, entry->index, entry->term, entry->kind, payload);
@@ -159,6 +146,8 @@ static int align_log(struct node *node, const struct mvcc_meta *meta, struct sto
     r = store_log_begin(node->log);
     if (r == 0)
         r = store_log_reset(node->log, node->group.number, base);
+    if (r == 0)
+        r = store_log_set_members(node->log, node->group.number, meta->members_index, meta->members);
     return r == 0 ? store_log_commit(node->log) : r;
 }
 
@@ -224,38 +213,63 @@ static int first_config(struct node *node, const struct mvcc_meta *meta)
     return r;
 }
 
+/* The state that the core begins with: that of the rows, or, while they are being rebuilt, of the log alone.
+ */
+static int load_meta(struct node *node, struct store_base *base, uint64_t *last, struct rk_buf *members,
+                     struct mvcc_meta *ret, char **ret_error)
+{
+    int r;
+
+    mvcc_meta(node->group.mvcc, ret);
+    atomic_store(&node->rebuilding, store_rebuild_pending(node->dir) && ret->applied_index == 0);
+    store_rebuild_why(node->dir, node->rebuild.why, sizeof(node->rebuild.why));
+    if (!atomic_load(&node->rebuilding)) {
+        r = align_log(node, ret, base, last);
+        return r == 0 ? store_rebuild_end(node->dir) : r;
+    }
+    r = node_rebuild_meta(node, base, members, ret);
+    if (r != 0 || ret->applied_index <= *last)
+        return r;
+    *ret_error =
+        rk_asprintf("the rows in %s are damaged, and the log, which ends at entry %llu, is too short "
+                    "to go on with: remove this host from the cluster on another member, move the data "
+                    "directory away, and join again",
+                    store_dir_path(node->dir), (unsigned long long)*last);
+    return STORE_E_REFUSED;
+}
+
+static void note_state(struct node *node, const struct mvcc_meta *meta, uint64_t last)
+{
+    bool rebuilding = atomic_load(&node->rebuilding);
+
+    node->group.handed = meta->applied_index;
+    node->group.applied = rebuilding ? 0 : meta->applied_index;
+    node->group.revision = meta->revision;
+    node->group.keys = meta->keys;
+    if (rebuilding)
+        node_cache_reset(&node->group.cache, last + 1);
+}
+
 static int load(struct node *node, struct boot_scan *scan, char **ret_error)
 {
+    RK_CLEANUP(rk_buf_deinit) struct rk_buf members = {0};
     struct store_vote vote;
     struct store_base base;
     struct mvcc_meta meta;
     uint64_t last;
-    int r = node_snapshot_resume(node, ret_error);
+    int r = store_log_state(node->log, node->group.number, &vote, &base, &last);
 
     if (r == 0)
-        r = store_log_state(node->log, node->group.number, &vote, &base, &last);
-    if (r != 0)
-        return r;
-    mvcc_meta(node->group.mvcc, &meta);
-    if (meta.applied_index < base.index) {
-        *ret_error = rk_asprintf(
-            "the rows in %s end at entry %llu but the log begins after %llu: they do not belong together. "
-            "Move the data directory away and join the cluster again",
-            store_dir_path(node->dir), (unsigned long long)meta.applied_index,
-            (unsigned long long)base.index);
-        return STORE_E_REFUSED;
-    }
-    r = align_log(node, &meta, &base, &last);
+        r = load_meta(node, &base, &last, &members, &meta, ret_error);
     if (r == 0)
         r = first_config(node, &meta);
+    if (r != 0)
+        return r;
     scan->applied = meta.applied_index;
-    if (r == 0)
-        r = scan_log(node, scan, &base, last, ret_error);
+    r = scan_log(node, scan, &base, last, ret_error);
     if (r == 0)
         r = make_core(node, &meta, &vote, &base, scan);
-    node->group.handed = node->group.applied = meta.applied_index;
-    node->group.revision = meta.revision;
-    node->group.keys = meta.keys;
+    note_state(node, &meta, last);
     return r;
 }
 
@@ -324,19 +338,21 @@ void node_unload_group(struct node *node)
     group->raft = NULL;
 }
 
+void node_fail_with(struct node *node, const char *sentence)
+{
+    if (!atomic_exchange(&node->failed, true) && node->config.fatal)
+        node->config.fatal(node->config.userdata, sentence);
+}
+
 void node_fail(struct node *node, const char *part, int error)
 {
-    char *sentence;
-
-    if (atomic_exchange(&node->failed, true))
-        return;
-    sentence = rk_asprintf(
+    RK_CLEANUP(rk_freep)
+    char *sentence = rk_asprintf(
         "%s in %s failed (%s): this host stops, since nobody knows what has reached the disk. Check the "
         "disk, then start it again; the other members have its data",
         part, store_dir_path(node->dir), strerror(error < 0 ? -error : error));
-    if (node->config.fatal)
-        node->config.fatal(node->config.userdata, sentence);
-    free(sentence);
+
+    node_fail_with(node, sentence);
 }
 
 /* ---- all of it ------------------------------------------------------------------------------ */

@@ -78,6 +78,8 @@ static int write_first_state(struct node *node, const struct node_members *membe
     if (r == 0)
         r = store_log_reset(node->log, group, &base);
     if (r == 0)
+        r = store_log_set_members(node->log, group, BOOT_INDEX, rk_blob_slice(payload));
+    if (r == 0)
         r = store_log_set_vote(node->log, group, &vote);
     return r == 0 ? store_log_commit(node->log) : r;
 }

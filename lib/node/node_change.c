@@ -506,6 +506,6 @@ void node_change_housekeeping(struct node *node)
     node_leave_continue(node);
     notice_removal(node);
     announce_own_addresses(node);
-    if (node->group.role == RAFT_LEADER)
+    if (node->group.role == RAFT_LEADER && !node_unfit(node))
         promote_learners(node);
 }

@@ -19,7 +19,7 @@ static void report_space(bool was_low)
                "there is room on the disk again: writes are accepted");
 }
 
-static int checkpoint(struct node *node, uint64_t *last_us)
+static int checkpoint(struct node *node, uint64_t *last_us, bool *ret_of_rows)
 {
     bool idle = node_now_us(node) - *last_us >= IDLE_CHECKPOINT_US;
     uint64_t limit = node->config.checkpoint_bytes;
@@ -29,6 +29,7 @@ static int checkpoint(struct node *node, uint64_t *last_us)
 
     if (rows)
         r = store_rows_checkpoint(node->rows);
+    *ret_of_rows = r != 0;
     if (r == 0 && log)
         r = store_log_checkpoint(node->log);
     if (idle)
@@ -41,6 +42,7 @@ void *node_checkpoint_thread(void *userdata)
     struct node *node = userdata;
     uint64_t last_us = node_now_us(node);
     struct timespec nap = {.tv_nsec = POLL_MS * 1000000L};
+    bool of_rows = false;
     int r = 0;
 
     while (r == 0 && !atomic_load(&node->checkpoint_stop)) {
@@ -49,12 +51,14 @@ void *node_checkpoint_thread(void *userdata)
         rk_beat_busy(&node->checkpoint_beat);
         store_space_poll();
         report_space(was_low);
-        r = checkpoint(node, &last_us);
+        r = checkpoint(node, &last_us, &of_rows);
         rk_beat_idle(&node->checkpoint_beat);
         if (r == 0)
             nanosleep(&nap, NULL);
     }
-    if (r < 0)
+    if (r < 0 && of_rows)
+        node_rows_failed(node, r);
+    else if (r < 0)
         node_fail(node, "checkpoint", r);
     return NULL;
 }

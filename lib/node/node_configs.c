@@ -76,6 +76,14 @@ void node_configs_clear(struct node_group *group)
         forget(RK_LIST_ITEM(it, struct node_config_entry, link));
 }
 
+void node_configs_applied(const struct node_group *group, struct node_log_work *work)
+{
+    const struct node_config_entry *first = RK_LIST_ITEM(group->configs.next, struct node_config_entry, link);
+
+    work->members = node_members_encode(&first->members);
+    work->members_index = first->index;
+}
+
 const struct node_member *node_self(const struct node *node)
 {
     return node_members_find(node_members_now(&node->group), node->identity.member_id);

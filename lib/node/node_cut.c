@@ -53,6 +53,7 @@ static void cut(struct node *node, uint64_t index, const struct raft_status *sta
     uint64_t length = status->last_index - status->base_index;
 
     work->base = (struct store_base){.index = index, .term = raft_term_at(group->raft, index)};
+    node_configs_applied(group, work);
     node_step(node, &event, NULL);
     group->log_works++;
     rk_mailbox_push_always(&node->log_box, &work->mail);
@@ -121,7 +122,7 @@ void node_cut_housekeeping(struct node *node)
     struct raft_status status;
     uint64_t length;
 
-    if (group->flushing != 0)
+    if (group->flushing != 0 || atomic_load(&node->rebuilding))
         return;
     cut_to_target(node, true);
     raft_status(group->raft, &status);

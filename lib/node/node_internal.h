@@ -53,6 +53,8 @@ struct node_log_work {
     struct rk_blob **payloads;
     struct rk_list messages; /* of struct node_message */
     struct store_base base;
+    struct rk_blob *members; /* CUT, RESET: who they are as of members_index; NULL: as before */
+    uint64_t members_index;
     struct node_message *message; /* READ */
     int result;                   /* READ: 0, or STORE_E_NOT_FOUND when the entries have left the log */
     uint32_t generation;
@@ -247,6 +249,12 @@ struct node {
         struct node_members *members; /* the answer; NULL */
     } lookup;
 
+    struct {
+        uint64_t ask_us; /* when to ask the leader for a snapshot (again), or to hand leadership over */
+        bool asking;     /* the question is out */
+        char why[NODE_TEXT_BYTES];
+    } rebuild;
+
     /* log thread */
     bool trimming; /* there may be entries before the log's base to delete */
 
@@ -261,6 +269,9 @@ struct node {
     atomic_bool failed;
     atomic_uint_fast64_t leader_now; /* 0: unknown */
     atomic_bool serving;             /* a member, not joining, not removed */
+    atomic_bool alone;               /* the only member */
+    atomic_bool rebuilding;          /* there are no rows: a peer's are awaited */
+    atomic_bool fenced;              /* the rows are known to be wrong: nothing is served from them */
     atomic_bool checkpoint_stop;
     atomic_uint_fast64_t member_id, incarnation;
     pthread_mutex_t summary_mutex;
@@ -293,6 +304,7 @@ void node_fail_waiting(struct node *node);
 int node_start_disk_threads(struct node *node) RK_MUST_CHECK;
 void node_stop_disk_threads(struct node *node);
 void node_fail(struct node *node, const char *part, int error);
+void node_fail_with(struct node *node, const char *sentence); /* the same, with other words */
 
 /* node_loop.c: the raft thread */
 void *node_raft_thread(void *node);
@@ -309,6 +321,7 @@ struct raft_output node_step(struct node *node, struct raft_event *event,
                              const struct node_step_source *source);
 /* One more snapshot (1), or one less (-1), is on its way to a peer; returns how many are. */
 uintptr_t node_streaming(struct node_group *group, uint64_t peer, int change);
+void node_stream_to(struct node *node, uint64_t peer, const char *why); /* opens a snapshot for a peer */
 
 /* node_configs.c: configurations in force */
 const struct node_members *node_members_now(const struct node_group *group);
@@ -321,6 +334,8 @@ bool node_configs_prune(struct node_group *group,
 void node_configs_replace(struct node_group *group, uint64_t through, uint64_t index,
                           const struct node_members *members);
 void node_configs_clear(struct node_group *group);
+/* Makes work carry the oldest one, which is applied, for the log to keep. */
+void node_configs_applied(const struct node_group *group, struct node_log_work *work);
 void node_announce_members(struct node *node);                /* to the transport, after a change */
 const struct node_member *node_self(const struct node *node); /* our record in force; NULL */
 
@@ -410,6 +425,25 @@ void node_snapshot_close_sources(struct node *node);
 void node_snapshot_free_sources(struct node *node);
 /* At start: finishes an install that a crash interrupted. 0, or an error with a sentence. */
 int node_snapshot_resume(struct node *node, char **ret_error) RK_MUST_CHECK;
+
+/* node_rebuild.c: rows that cannot be trusted */
+/* At a start: opens the rows that are found, or, when they are damaged, sets them aside and opens empty ones.
+ * The log must be open. */
+int node_open_rows(struct node *node, char **ret_error) RK_MUST_CHECK;
+/* Where a core without rows begins; ret->members is a view into members. */
+int node_rebuild_meta(struct node *node, const struct store_base *base, struct rk_buf *members,
+                      struct mvcc_meta *ret) RK_MUST_CHECK;
+/* No request may be answered from the rows, and we must not lead. Any thread. */
+bool node_unfit(struct node *node);
+/* Ends the process's service with the rows marked as damaged: its next start rebuilds them. Any thread. */
+void node_rebuild_rows(struct node *node, const char *why);
+/* As node_fail() for what the rows' store said: rot leads to a rebuild. Any thread. */
+void node_rows_failed(struct node *node, int error);
+/* The raft thread's part. */
+void node_rebuild_housekeeping(struct node *node);
+void node_rebuild_wanted(struct node *node, struct node_call *call);
+bool node_rebuild_accepts(struct node *node, const struct node_offer *offer);
+void node_rebuild_installed(struct node *node, struct node_apply_work *work);
 
 /* node_status.c */
 struct node_status *node_make_status(struct node *node);

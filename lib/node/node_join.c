@@ -154,6 +154,16 @@ void node_join_invite(struct node *node, struct node_call *call)
 
 /* ---- the answer --------------------------------------------------------------------------------- */
 
+/* So that the log stands on its own here, too. */
+static int note_members(struct node *node, struct rk_slice members)
+{
+    int r = store_log_begin(node->log);
+
+    if (r == 0)
+        r = store_log_set_members(node->log, node->group.number, 0, members);
+    return r == 0 ? store_log_commit(node->log) : r;
+}
+
 /* Stops the disk threads and comes back with an empty store under a new name. */
 static int rebuild(struct node *node, uint64_t cluster_id, struct rk_slice members, char **ret_error)
 {
@@ -177,6 +187,8 @@ static int rebuild(struct node *node, uint64_t cluster_id, struct rk_slice membe
         r = mvcc_bootstrap(node->group.mvcc, 0, 0, members);
     if (r == 0)
         r = store_rows_flush(node->rows);
+    if (r == 0)
+        r = note_members(node, members);
     if (r == 0) /* last: a crash before it leaves a pristine directory, not a member that knows nobody */
         r = store_dir_set_identity(node->dir, &identity);
     if (r == 0)

@@ -13,6 +13,10 @@ static int write_one(struct node *node, struct node_log_work *work)
 {
     int r = 0;
 
+    if (work->members)
+        r = store_log_set_members(node->log, work->group, work->members_index, rk_blob_slice(work->members));
+    if (r != 0)
+        return r;
     if (work->kind == NODE_LOG_CUT)
         return store_log_cut(node->log, work->group, &work->base);
     if (work->kind == NODE_LOG_RESET)

@@ -41,6 +41,11 @@ static void on_apply_done(struct node *node, struct node_apply_work *work)
         node_apply_work_free(work);
         return;
     }
+    if (work->kind == NODE_APPLY_INSTALLED && atomic_load(&node->rebuilding)) {
+        node_rebuild_installed(node, work);
+        node_apply_work_free(work);
+        return;
+    }
     group->revision = work->revision;
     group->keys = work->keys;
     if (work->applied > group->applied) {
@@ -162,6 +167,7 @@ static void run_timers(struct node *node, uint64_t now_us)
         node_change_housekeeping(node);
         node_join_housekeeping(node);
         node_lookup_housekeeping(node);
+        node_rebuild_housekeeping(node);
         node_refresh_summary(node);
     }
 }

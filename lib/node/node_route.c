@@ -326,6 +326,22 @@ static void relay(struct node *node, struct node_call *call)
     node_forward(node, own);
 }
 
+/* What is answered from the rows, or waits for an entry to be applied to them. */
+static bool refuse_unfit(struct node *node, struct node_call *call)
+{
+    if (call->kind == NODE_CALL_SNAPSHOT || call->kind == NODE_CALL_SNAPSHOT_READ) {
+        node_answer(node, call, NODE_E_UNAVAILABLE,
+                    "this host rebuilds its rows from a peer: ask another member");
+        return true;
+    }
+    if (!is_leader(node) || call->kind == NODE_CALL_STATUS || call->kind == NODE_CALL_MEMBERS ||
+        call->kind == NODE_CALL_TRANSFER)
+        return false;
+    node_answer(node, call, NODE_E_NO_LEADER,
+                "this host leads but has lost its rows: leadership is being handed over, try again");
+    return true;
+}
+
 static bool refuse(struct node *node, struct node_call *call)
 {
     bool local = call->kind == NODE_CALL_STATUS || call->kind == NODE_CALL_JOIN ||
@@ -344,7 +360,7 @@ static bool refuse(struct node *node, struct node_call *call)
         node_answer(node, call, NODE_E_UNAVAILABLE, not_member_text);
         return true;
     }
-    return false;
+    return node_unfit(node) && refuse_unfit(node, call);
 }
 
 void node_route(struct node *node, struct node_call *call)
@@ -369,6 +385,9 @@ void node_route(struct node *node, struct node_call *call)
     case NODE_CALL_MEMBER_UPDATE:
     case NODE_CALL_TRANSFER:
         route_change(node, call);
+        break;
+    case NODE_CALL_ROWS_WANTED:
+        node_rebuild_wanted(node, call);
         break;
     case NODE_CALL_MEMBERS:
         node_answer_members(node, call);

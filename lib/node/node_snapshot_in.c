@@ -33,7 +33,8 @@ void node_snapshot_offered(struct node *node, struct node_offer *offer)
 
     offer->accepted = false;
     if (!node->stopping && !node->identity.removed && offer->group == 0 && !store_space_low())
-        offer->accepted = node_step(node, &event, NULL).snapshot_accepted;
+        offer->accepted =
+            node_step(node, &event, NULL).snapshot_accepted || node_rebuild_accepts(node, offer);
     if (offer->accepted) {
         struct node_apply_work *work = node_apply_work_new(node, NODE_APPLY_SNAPSHOT_IN, offer->group);
 
@@ -53,6 +54,8 @@ static void restart_log(struct node *node, struct node_group *group, struct node
     struct node_log_work *cut = node_log_work_new(node, reset ? NODE_LOG_RESET : NODE_LOG_CUT, group->number);
 
     cut->base = (struct store_base){.index = work->index, .term = work->term};
+    cut->members = rk_blob_ref(work->members);
+    cut->members_index = work->members_index;
     group->log_works++;
     rk_mailbox_push_always(&node->log_box, &cut->mail);
     if (reset)
@@ -168,7 +171,7 @@ static int take_over(struct node *node, struct node_incoming *incoming)
     if (r == 0 && unlink(final) != 0)
         r = -errno;
     if (r < 0)
-        node_fail(node, "rows", r); /* half-installed: only a restart can finish it */
+        node_rows_failed(node, r); /* half-installed: only a restart can finish it */
     return r;
 }
 
@@ -257,18 +260,14 @@ int node_snapshot_resume(struct node *node, char **ret_error)
     if (access(final, F_OK) != 0) {
         if (!mvcc_install_pending(node->group.mvcc))
             return 0;
-        *ret_error =
-            rk_asprintf("the rows in %s are half replaced by a snapshot whose file is gone; move the data "
-                        "directory away and join the cluster again",
-                        store_dir_path(node->dir));
+        *ret_error = rk_asprintf("the rows in %s are half replaced by a snapshot whose file is gone",
+                                 store_dir_path(node->dir));
         return STORE_E_REFUSED;
     }
     if (mvcc_install_pending(node->group.mvcc)) {
         r = install_file(node, final);
         if (r < 0) {
-            *ret_error =
-                rk_asprintf("cannot install %s: %s; move the data directory away and join the cluster again",
-                            final, strerror(-r));
+            *ret_error = rk_asprintf("cannot install %s: %s", final, strerror(-r));
             return r;
         }
     }

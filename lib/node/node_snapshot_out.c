@@ -35,14 +35,37 @@ static struct node_stream *make_stream(struct node *node, struct mvcc_snapshot *
     return stream;
 }
 
+/* Rows that are not to be believed must not become others'. */
+static void refuse_out(struct node *node, struct node_apply_work *work)
+{
+    struct node_sent_note *note;
+
+    if (work->call) {
+        node_answer(node, work->call, NODE_E_UNAVAILABLE,
+                    "this host rebuilds its rows from a peer: ask another member");
+        work->call = NULL;
+        return;
+    }
+    note = RK_NEW(struct node_sent_note);
+    *note = (struct node_sent_note){.peer = work->peer, .group = work->group};
+    note->mail.kind = NODE_MAIL_SENT;
+    if (!rk_mailbox_push_always(&node->raft_box, &note->mail))
+        free(note);
+}
+
 void node_snapshot_out(struct node *node, struct node_apply_work *work)
 {
     struct mvcc_snapshot *snapshot = NULL;
-    int r = mvcc_snapshot_open(node->group.mvcc, node->identity.cluster_id, &snapshot);
     struct node_stream *stream;
+    int r;
 
+    if (node_unfit(node)) {
+        refuse_out(node, work);
+        return;
+    }
+    r = mvcc_snapshot_open(node->group.mvcc, node->identity.cluster_id, &snapshot);
     if (r != 0) {
-        node_fail(node, "rows", r);
+        node_rows_failed(node, r);
         if (work->call)
             node_answer(node, work->call, NODE_E_UNAVAILABLE, "this host's storage has failed");
         work->call = NULL;
@@ -105,6 +128,8 @@ void node_snapshot_stream(struct node *node, struct node_stream *stream)
         r = next_chunk(stream);
     stream->done = r == 1;
     stream->error = r < 0 ? r : 0;
+    if (r == -EUCLEAN || r == -EBADMSG) /* the rows, not the stream */
+        node_rows_failed(node, r);
     if (stream->cancel || r != 0)
         close_source(stream);
     if (stream->cancel || !stream->reply_to) {

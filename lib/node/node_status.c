@@ -49,6 +49,8 @@ struct node_status *node_make_status(struct node *node)
     status->data_bytes = store_rows_bytes(node->rows);
     status->free_bytes = store_space_free_bytes();
     status->low_space = store_space_low();
+    status->rebuilding = atomic_load(&node->rebuilding);
+    memcpy(status->rebuild_why, node->rebuild.why, sizeof(status->rebuild_why));
     status->uptime_us = node_now_us(node) - node->started_us;
     store_log_stats(node->log, &stats);
     status->flushes = stats.flushes;
@@ -76,11 +78,13 @@ void node_refresh_summary(struct node *node)
     char text[NODE_TEXT_BYTES];
     bool same;
 
+    atomic_store(&node->alone, node_members_now(&node->group)->count <= 1);
     raft_status(node->group.raft, &status);
     leader = node_members_find(node_members_now(&node->group), status.leader);
-    snprintf(text, sizeof(text), "%s, term %llu, commit %llu, leader %s%s", role_text(node, &status),
+    snprintf(text, sizeof(text), "%s, term %llu, commit %llu, leader %s%s%s", role_text(node, &status),
              (unsigned long long)status.term, (unsigned long long)status.commit,
              leader && !node->identity.removed ? leader->name : "none",
+             atomic_load(&node->rebuilding) ? ", REBUILDING ROWS FROM A PEER" : "",
              store_space_low() ? ", DISK NEARLY FULL: writes are refused" : "");
     pthread_mutex_lock(&node->summary_mutex);
     same = strcmp(node->summary, text) == 0;
@@ -102,6 +106,8 @@ bool node_healthy(struct node *node, const char **ret_reason)
     *ret_reason = "";
     if (atomic_load(&node->failed))
         *ret_reason = "this host's storage has failed";
+    else if (atomic_load(&node->rebuilding))
+        *ret_reason = "this host is rebuilding its rows from a peer";
     else if (!atomic_load(&node->serving))
         *ret_reason = "this host is joining a cluster";
     else if (atomic_load(&node->leader_now) == 0)

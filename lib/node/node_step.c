@@ -31,6 +31,7 @@ void node_log_work_free(struct node_log_work *work)
         node_message_free(RK_LIST_ITEM(it, struct node_message, mail.link));
     }
     node_message_free(work->message);
+    rk_blob_unref(work->members);
     free(work);
 }
 
@@ -198,6 +199,8 @@ static uint32_t fill_apply(struct node *node, struct node_group *group, struct n
 
 static void give_to_apply(struct node *node, struct node_group *group, uint64_t commit)
 {
+    if (atomic_load(&node->rebuilding)) /* to what? The log keeps them, and they are read again from there */
+        group->handed = commit;
     while (group->handed < commit) {
         struct node_apply_work *work = node_apply_work_new(node, NODE_APPLY_ENTRIES, group->number);
 
@@ -286,21 +289,25 @@ uintptr_t node_streaming(struct node_group *group, uint64_t peer, int change)
     return count;
 }
 
-static void open_snapshots(struct node *node, struct node_group *group, const struct raft_output *out)
+void node_stream_to(struct node *node, uint64_t peer, const char *why)
 {
+    struct node_group *group = &node->group;
+    struct node_apply_work *work = node_apply_work_new(node, NODE_APPLY_SNAPSHOT_OUT, group->number);
     struct raft_status status;
 
     raft_status(group->raft, &status);
-    for (uint32_t i = 0; i < out->snapshot_peer_count; i++) {
-        struct node_apply_work *work = node_apply_work_new(node, NODE_APPLY_SNAPSHOT_OUT, group->number);
+    work->peer = peer;
+    work->term = status.term;
+    node_streaming(group, peer, 1);
+    RK_LOG(RK_LOG_INFO, "snapshot", RK_FIELDS(RK_F_ID("MEMBER", peer)), "%s", why);
+    rk_mailbox_push_always(&node->apply_box, &work->mail);
+}
 
-        work->peer = out->snapshot_peers[i];
-        work->term = status.term;
-        node_streaming(group, work->peer, 1);
-        RK_LOG(RK_LOG_INFO, "snapshot", RK_FIELDS(RK_F_ID("MEMBER", work->peer)),
-               "a member needs entries that have left the log: streaming a snapshot to it");
-        rk_mailbox_push_always(&node->apply_box, &work->mail);
-    }
+static void open_snapshots(struct node *node, const struct raft_output *out)
+{
+    for (uint32_t i = 0; i < out->snapshot_peer_count; i++)
+        node_stream_to(node, out->snapshot_peers[i],
+                       "a member needs entries that have left the log: streaming a snapshot to it");
 }
 
 struct raft_output node_step(struct node *node, struct raft_event *event,
@@ -327,7 +334,7 @@ struct raft_output node_step(struct node *node, struct raft_event *event,
     for (uint32_t i = 0; i < out.read_count; i++)
         end_batch(node, group, &out.reads[i]);
     if (out.snapshot_peer_count > 0)
-        open_snapshots(node, group, &out);
+        open_snapshots(node, &out);
     if (out.members_changed)
         node_announce_members(node);
     if (out.role_changed)

@@ -7,6 +7,7 @@
  *   rows/      Berkeley DB environment of the state machine of all groups; owner: the apply thread
  *   mark       last flushed index and term per group, so that a torn tail is told from rot
  *   reserve    ballast that is given back to the file system when it is full
+ *   rebuild    a marker: the rows are not to be believed and come from a peer (store_rebuild.c)
  * and what others put beside them (snapshot files).
  *
  * Rows are byte strings in memcmp order; what they mean is mvcc's business. Each
@@ -62,6 +63,23 @@ int store_dir_set_identity(struct store_dir *dir, const struct store_identity *i
  * identity that the caller sets next. The environments must be closed. Crash-safe: a marker file makes a
  * later open finish it. */
 int store_dir_wipe(struct store_dir *dir) RK_MUST_CHECK;
+
+/* ---- rebuilding the rows (store_rebuild.c) --------------------------------- */
+
+/* Says, durably, that the rows cannot be trusted, and why (one line of text). They are not touched: the next
+ * start deals with them. Any thread. */
+int store_rebuild_begin(struct store_dir *dir, const char *why) RK_MUST_CHECK;
+/* Whether it was said, and the rebuild has not ended. */
+bool store_rebuild_pending(struct store_dir *dir);
+/* The reason; "" when there is none. */
+void store_rebuild_why(struct store_dir *dir, char *ret, size_t size);
+/* Whether the damaged rows were set aside already, so that rows/ is what a peer has sent so far. */
+bool store_rebuild_has_begun(struct store_dir *dir);
+/* The rows, which must be closed, go to rows.damaged, or away when an earlier attempt has put others there;
+ * the next store_rows_open() makes empty ones. Only with the marker set. */
+int store_rebuild_set_aside(struct store_dir *dir) RK_MUST_CHECK;
+/* The rows are good: removes the marker, then what was set aside. Harmless when there is neither. */
+int store_rebuild_end(struct store_dir *dir) RK_MUST_CHECK;
 
 /* ---- space (store_space.c) ------------------------------------------------ */
 
@@ -121,6 +139,10 @@ int store_log_state(struct store_log *log, uint32_t group, struct store_vote *re
 int store_log_read(struct store_log *log, uint32_t group, uint64_t first,
                    bool (*fn)(void *userdata, const struct store_entry *entry), void *userdata) RK_MUST_CHECK;
 
+/* What store_log_set_members() said last; replaces *ret's content. STORE_E_NOT_FOUND, STORE_E_CORRUPT. */
+int store_log_members(struct store_log *log, uint32_t group, uint64_t *ret_index,
+                      struct rk_buf *ret) RK_MUST_CHECK;
+
 /* One transaction for all that waits: begin, any number of the following, commit. */
 int store_log_begin(struct store_log *log) RK_MUST_CHECK;
 /* Entries of one group, consecutive; what is stored at or after entries[0].index is replaced.
@@ -133,6 +155,10 @@ int store_log_set_vote(struct store_log *log, uint32_t group, const struct store
 int store_log_cut(struct store_log *log, uint32_t group, const struct store_base *base) RK_MUST_CHECK;
 /* Drops all entries of the group and starts again after base. */
 int store_log_reset(struct store_log *log, uint32_t group, const struct store_base *base) RK_MUST_CHECK;
+/* Notes who the members are, as of an applied entry (index; opaque bytes): with that the log stands on its
+ * own when the rows are lost. To be said again with each cut and each reset. */
+int store_log_set_members(struct store_log *log, uint32_t group, uint64_t index,
+                          struct rk_slice members) RK_MUST_CHECK;
 /* Commits and flushes once. When this returns 0 a power cut cannot lose what the transaction did. */
 int store_log_commit(struct store_log *log) RK_MUST_CHECK;
 void store_log_abort(struct store_log *log);

@@ -201,6 +201,17 @@ static int put_meta(struct store_log *log, uint32_t group, char kind, uint64_t a
     return put(log, &key, rk_slice(value, sizeof(value)));
 }
 
+int store_log_set_members(struct store_log *log, uint32_t id, uint64_t index, struct rk_slice members)
+{
+    struct store_log_group *group;
+    int r = group_to_change(log, id, &group);
+    if (r < 0)
+        return r;
+    struct store_log_key key = store_log_meta_key(id, 'm');
+    store_log_members_encode(&key, index, members, &log->value);
+    return put(log, &key, rk_buf_slice(&log->value));
+}
+
 /* Deletes up to max stored entries in [from, to]; there may be holes. *ret_next is the first index not looked
  * at. */
 static int delete_with(struct store_log *log, DBC *dbc, uint32_t id, uint64_t from, uint64_t to, uint64_t max,

@@ -296,7 +296,9 @@ static int remove_tree(int parent_fd, const char *name)
 /* What a host collects while it runs. Other people's files, the lock, the ballast and the marker stay. */
 static bool is_wiped(const char *name)
 {
-    static const char *const names[] = {"log", "rows", "mark", "mark.tmp", "identity", "identity.tmp"};
+    static const char *const names[] = {"log",      "rows",        "mark",
+                                        "mark.tmp", "identity",    "identity.tmp",
+                                        "rebuild",  "rebuild.tmp", STORE_ROWS_DAMAGED};
     for (size_t i = 0; i < RK_ARRAY_LEN(names); i++) {
         if (strcmp(name, names[i]) == 0)
             return true;
@@ -316,6 +318,15 @@ static int remove_data(const char *path)
     }
     closedir(stream);
     return r < 0 ? r : rk_file_sync_dir(path);
+}
+
+int store_dir_remove(struct store_dir *dir, const char *name)
+{
+    RK_CLEANUP(rk_closep) int fd = open(dir->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int r = remove_tree(fd, name);
+    return r < 0 ? r : rk_file_sync_dir(dir->path);
 }
 
 static int finish_wipe(const char *path, const char *marker)

@@ -34,6 +34,15 @@ void store_hooks_test_fail_sync(unsigned n, int error);
 void store_hooks_test_fail_write(unsigned n, unsigned count, int error);
 uint64_t store_hooks_test_syncs(void); /* flushes of files so far, directories included */
 
+/* ---- data directory (store_dir.c) ---- */
+
+/* Removes a file or folder of the directory, with all that is in it, durably. One that is missing is fine. */
+int store_dir_remove(struct store_dir *dir, const char *name) RK_MUST_CHECK;
+
+#define STORE_REBUILD_MARKER   "rebuild"
+#define STORE_REBUILD_TEXT_MAX 4096u
+#define STORE_ROWS_DAMAGED     "rows.damaged"
+
 /* ---- space (store_space.c) ---- */
 
 /* Gives the ballast back to the file system. True when there was one: the write is worth another try. Any

@@ -5,6 +5,7 @@
  * entries of a group are neighbours in order of their index:
  *   01 group 'v'      -> u64 term, u64 voted for, u32 crc32c
  *   01 group 'b'      -> u64 index, u64 term, u32 crc32c
+ *   01 group 'm'      -> u64 index, u32 crc32c, members (opaque): who they were as of that entry
  *   02 group u64 index -> u64 term, u8 kind, u32 crc32c, payload
  * with group a u32. Every CRC covers the key too, so a record that a disk returns
  * for another one's place is found out. */
@@ -70,6 +71,12 @@ void store_log_meta_encode(const struct store_log_key *key, uint64_t a, uint64_t
                            uint8_t out[STORE_LOG_META_BYTES]);
 bool store_log_meta_decode(const struct store_log_key *key, struct rk_slice value, uint64_t *ret_a,
                            uint64_t *ret_b);
+
+void store_log_members_encode(const struct store_log_key *key, uint64_t index, struct rk_slice members,
+                              struct rk_buf *out);
+/* The members are a view into value. */
+bool store_log_members_decode(const struct store_log_key *key, struct rk_slice value, uint64_t *ret_index,
+                              struct rk_slice *ret_members);
 
 /* ---- groups (store_log_group.c) ---- */
 

@@ -88,6 +88,8 @@ static int load_meta(struct store_log *log, const DBT *k, struct rk_slice value,
         group->now.vote = (struct store_vote){.term = a, .voted_for = b};
     else if (key.bytes[5] == 'b' && whole)
         group->now.base = (struct store_base){.index = a, .term = b};
+    else if (key.bytes[5] == 'm') /* looked at by whoever needs it */
+        return 0;
     else
         return refuse(log, id, key.bytes[5] == 'v' ? "the vote" : "the start of the log", ret_error);
     return 0;

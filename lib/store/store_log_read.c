@@ -37,6 +37,28 @@ static int read_with(struct store_log *log, DBC *dbc, uint32_t id, uint64_t firs
     return 0;
 }
 
+int store_log_members(struct store_log *log, uint32_t id, uint64_t *ret_index, struct rk_buf *ret)
+{
+    int r = store_env_failed(log->env);
+    if (r < 0)
+        return r;
+    struct store_log_key key = store_log_meta_key(id, 'm');
+    DBT k = store_log_key_dbt(&key), v = {.flags = DB_DBT_MALLOC};
+    int answer = log->env->db->get(log->env->db, log->txn, &k, &v, 0);
+    if (answer == DB_NOTFOUND)
+        return STORE_E_NOT_FOUND;
+    r = store_env_result(log->env, answer);
+    if (r < 0)
+        return r;
+    struct rk_slice members;
+    bool whole = store_log_members_decode(&key, rk_slice(v.data, v.size), ret_index, &members);
+    rk_buf_clear(ret);
+    if (whole)
+        rk_buf_append_slice(ret, members);
+    free(v.data);
+    return whole ? 0 : STORE_E_CORRUPT;
+}
+
 int store_log_read(struct store_log *log, uint32_t id, uint64_t first,
                    bool (*fn)(void *userdata, const struct store_entry *entry), void *userdata)
 {

@@ -97,3 +97,35 @@ bool store_log_meta_decode(const struct store_log_key *key, struct rk_slice valu
     *ret_b = rk_load_u64(value.data + 8);
     return true;
 }
+
+static uint32_t members_crc(const struct store_log_key *key, const uint8_t *index, struct rk_slice members)
+{
+    uint32_t crc = rk_crc32c(0, rk_slice(key->bytes, key->len));
+    crc = rk_crc32c(crc, rk_slice(index, 8));
+    return rk_crc32c(crc, members);
+}
+
+void store_log_members_encode(const struct store_log_key *key, uint64_t index, struct rk_slice members,
+                              struct rk_buf *out)
+{
+    rk_buf_clear(out);
+    uint8_t *p = rk_buf_reserve(out, 12 + members.len);
+    rk_store_u64(p, index);
+    rk_store_u32(p + 8, members_crc(key, p, members));
+    if (members.len > 0)
+        memcpy(p + 12, members.data, members.len);
+    rk_buf_commit(out, 12 + members.len);
+}
+
+bool store_log_members_decode(const struct store_log_key *key, struct rk_slice value, uint64_t *ret_index,
+                              struct rk_slice *ret_members)
+{
+    if (value.len < 12)
+        return false;
+    struct rk_slice members = rk_slice(value.data + 12, value.len - 12);
+    if (rk_load_u32(value.data + 8) != members_crc(key, value.data, members))
+        return false;
+    *ret_index = rk_load_u64(value.data);
+    *ret_members = members;
+    return true;
+}

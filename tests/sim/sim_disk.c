@@ -113,6 +113,9 @@ struct sim_disk *sim_disk_crash(struct sim_disk *disk, struct rk_random *random)
     found->watch = disk->watch;
     found->has_identity = disk->has_identity;
     found->identity = disk->identity;
+    found->rebuild = disk->rebuild;
+    found->set_aside = disk->set_aside;
+    memcpy(found->why, disk->why, sizeof(found->why));
     sim_log_copy(&found->log, &disk->log);
     sim_table_copy(&found->table, &disk->table);
     sim_table_undo(&found->table, &disk->txn);
@@ -130,7 +133,7 @@ static void empty(struct sim_disk *disk)
     sim_rows_forget_commits(disk);
     sim_table_deinit(&disk->table);
     disk->table = (struct sim_table){0};
-    disk->has_identity = false;
+    disk->has_identity = disk->rebuild = disk->set_aside = false;
     remove_files(disk);
 }
 
@@ -240,6 +243,54 @@ int store_dir_wipe(struct store_dir *dir)
     sim_disk_point(dir->disk);
     empty(dir->disk);
     sim_disk_point(dir->disk);
+    return 0;
+}
+
+/* ---- store.h: rebuilding ----------------------------------------------------------------- */
+
+int store_rebuild_begin(struct store_dir *dir, const char *why)
+{
+    sim_disk_point(dir->disk);
+    dir->disk->rebuild = true;
+    snprintf(dir->disk->why, sizeof(dir->disk->why), "%s", why);
+    sim_disk_point(dir->disk);
+    return 0;
+}
+
+bool store_rebuild_pending(struct store_dir *dir)
+{
+    return dir->disk->rebuild;
+}
+
+void store_rebuild_why(struct store_dir *dir, char *ret, size_t size)
+{
+    snprintf(ret, size, "%s", dir->disk->rebuild ? dir->disk->why : "");
+}
+
+bool store_rebuild_has_begun(struct store_dir *dir)
+{
+    return dir->disk->set_aside;
+}
+
+int store_rebuild_set_aside(struct store_dir *dir)
+{
+    struct sim_disk *disk = dir->disk;
+
+    rk_assert(!disk->rows_open && disk->rebuild);
+    sim_disk_point(disk);
+    sim_rows_forget_commits(disk);
+    sim_table_deinit(&disk->table);
+    disk->table = (struct sim_table){0};
+    disk->set_aside = true;
+    sim_disk_point(disk);
+    return 0;
+}
+
+int store_rebuild_end(struct store_dir *dir)
+{
+    if (dir->disk->rebuild || dir->disk->set_aside)
+        sim_disk_point(dir->disk);
+    dir->disk->rebuild = dir->disk->set_aside = false;
     return 0;
 }
 

@@ -40,6 +40,8 @@ struct sim_entry {
 struct sim_log_group {
     struct store_vote vote;
     struct store_base base;
+    uint64_t members_index; /* as store_log_set_members() said; NULL: never */
+    struct rk_blob *members;
     struct sim_entry *entries; /* base.index + 1 and on */
     size_t count, cap;
 };
@@ -57,6 +59,8 @@ struct sim_disk {
     bool registered, dir_open;
     bool has_identity;
     struct store_identity identity;
+    bool rebuild, set_aside; /* the marker; the old rows were put aside, and here that is: thrown away */
+    char why[128];
 
     struct sim_log log;
     struct sim_log *log_txn;       /* a copy with the open transaction in it */

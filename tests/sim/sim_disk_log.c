@@ -16,6 +16,7 @@ static void group_copy(struct sim_log_group *to, const struct sim_log_group *fro
     *to = *from;
     to->cap = from->count;
     to->entries = NULL;
+    rk_blob_ref(to->members);
     if (from->count == 0)
         return;
     to->entries = RK_NEW_ARRAY(struct sim_entry, from->count);
@@ -36,6 +37,7 @@ void sim_log_deinit(struct sim_log *log)
     for (uint32_t i = 0; i < SIM_GROUPS; i++) {
         truncate_to(&log->groups[i], 0);
         free(log->groups[i].entries);
+        rk_blob_unref(log->groups[i].members);
     }
 }
 
@@ -173,6 +175,28 @@ int store_log_reset(struct store_log *log, uint32_t group, const struct store_ba
 
     truncate_to(g, 0);
     g->base = *base;
+    return 0;
+}
+
+int store_log_set_members(struct store_log *log, uint32_t group, uint64_t index, struct rk_slice members)
+{
+    struct sim_log_group *g = &log->disk->log_txn->groups[group];
+
+    rk_blob_unref(g->members);
+    g->members = rk_blob_copy(members);
+    g->members_index = index;
+    return 0;
+}
+
+int store_log_members(struct store_log *log, uint32_t group, uint64_t *ret_index, struct rk_buf *ret)
+{
+    const struct sim_log_group *g = &log->disk->log.groups[group];
+
+    if (!g->members)
+        return STORE_E_NOT_FOUND;
+    *ret_index = g->members_index;
+    rk_buf_clear(ret);
+    rk_buf_append_slice(ret, rk_blob_slice(g->members));
     return 0;
 }
 

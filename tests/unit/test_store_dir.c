@@ -195,6 +195,8 @@ static void fill(const char *path)
     CHECK(store_dir_set_identity(dir, &some_identity) == 0);
     store_dir_close(dir);
     write_file(path, "snapshot-1", "x");
+    write_file(path, "rebuild", "x");
+    write_file(path, "rows.damaged", "x");
     write_file(path, "notes.txt", "x");
 }
 
@@ -205,6 +207,8 @@ static void assert_wiped(const char *path)
     assert_false(exists(path, "mark"));
     assert_false(exists(path, "snapshot-1"));
     assert_false(exists(path, "identity"));
+    assert_false(exists(path, "rebuild"));
+    assert_false(exists(path, "rows.damaged"));
     assert_false(exists(path, "wipe"));
     assert_true(exists(path, "notes.txt"));
 }

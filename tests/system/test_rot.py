@@ -1,0 +1,113 @@
+"""Bytes on a disk that changed by themselves: the cluster serves, and the host ends with what the others have."""
+
+import os
+
+import pytest
+
+import cluster as c
+
+PAGE = 4096
+
+
+@pytest.fixture()
+def cluster(pki, tmp_path):
+    with c.running(tmp_path / "c", count=3, pki=pki) as made:
+        yield made
+
+
+def supervise(node, what, condition, seconds=40):
+    """As the unit does it: a host that stops with a failure is started again. Returns how often that was."""
+    starts = 0
+
+    def step():
+        nonlocal starts
+        if not node.running:
+            assert node.process.returncode == 1, node.log()[-3000:]
+            assert starts < 5, node.log()[-3000:]
+            starts += 1
+            node.launch()
+        return condition()
+    c.until(what, step, seconds)
+    return starts
+
+
+def flip(path, pages=None):
+    """One bit in each page, or in those that pages(content) chooses; returns how many."""
+    count = 0
+    with open(path, "r+b") as file:
+        for at in range(0, os.path.getsize(path), PAGE):
+            file.seek(at)
+            page = bytearray(file.read(PAGE))
+            if pages and not pages(page):
+                continue
+            page[201] ^= 4
+            file.seek(at)
+            file.write(page)
+            count += 1
+    return count
+
+
+def fill(node, tag, count=200):
+    client = node.rest()
+    for i in range(count):
+        assert client.call("PUT", f"/key/{tag}/{i:04}", b"x" * 200).status == 200
+    client.close()
+
+
+def is_well(node):
+    status = node.try_status()
+    return status and not status["rebuilding"] and not status["problems"] and node.healthy()
+
+
+def test_rows_that_rotted_while_the_host_was_down_come_from_a_peer(cluster):
+    victim = cluster.follower()
+    fill(cluster[0], "a")
+    cluster.await_equal()
+    victim.stop()
+    assert flip(os.path.join(victim.data, "rows", "data.db")) > 5
+    victim.launch()
+    fill(cluster.await_leader(among=[n for n in cluster.running() if n is not victim]), "b")
+    supervise(victim, "it has its rows again", lambda: is_well(victim))
+    assert "rebuilding the rows from a peer" in victim.log()
+    assert "the rows have been rebuilt from a peer" in victim.log()
+    assert not os.path.exists(os.path.join(victim.data, "rows.damaged"))
+    assert len(cluster.check_equal_data()) == 400
+
+
+def test_rot_that_is_met_by_a_read_is_healed_too(cluster):
+    victim = cluster.follower()
+    fill(cluster[0], "a")
+    cluster.await_equal()
+    victim.stop()
+    assert flip(os.path.join(victim.data, "rows", "data.db"), lambda page: b"a/0100\0\1" in page) > 0
+    victim.start()
+    client = victim.rest()
+    with pytest.raises(Exception):
+        client.range("a/", level="stale")
+    client.close()
+    c.until("it stops", lambda: not victim.running)
+    assert "rebuilds them from another member" in victim.log()
+    assert supervise(victim, "it has its rows again", lambda: is_well(victim)) == 1
+    assert len(cluster.check_equal_data()) == 200
+
+
+def test_the_leader_of_rotten_rows_gives_way(cluster):
+    fill(cluster[0], "a")
+    cluster.await_equal()
+    victim = cluster.await_leader()
+    victim.kill()
+    flip(os.path.join(victim.data, "rows", "data.db"))
+    victim.launch()
+    fill(cluster.await_leader(among=[n for n in cluster.running() if n is not victim]), "b")
+    supervise(victim, "it has its rows again", lambda: is_well(victim))
+    assert len(cluster.check_equal_data()) == 400
+
+
+def test_a_host_alone_says_what_to_do(pki, tmp_path):
+    with c.running(tmp_path / "c", count=1, pki=pki) as cluster:
+        node = cluster[0]
+        fill(node, "a")
+        node.stop()
+        flip(os.path.join(node.data, "rows", "data.db"))
+        said = node.fails_to_start()
+        assert "only member" in said and "restore a snapshot" in said
