@@ -84,6 +84,15 @@ AC_DEFUN([RK_DEVELOPER], [
         [AC_SUBST([RK_SANITIZE], ["-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"])])
 ])
 
+# See lib/base/rk_plant.h.
+AC_DEFUN([RK_PLANTED_BUGS], [
+    AC_ARG_ENABLE([planted-bugs],
+        [AS_HELP_STRING([--enable-planted-bugs], [for tests/sim/planted.sh alone: bugs that the simulation must catch])],
+        [], [enable_planted_bugs=no])
+    AS_IF([test "x$enable_planted_bugs" = xyes],
+        [AC_SUBST([RK_PLANT_CPPFLAGS], [-DRK_PLANTED])])
+])
+
 # Flags of a hardened build, each only where the compiler takes it. Off under the sanitizers, which bring their own.
 AC_DEFUN([RK_HARDENING], [
     RK_HARDEN=

@@ -139,7 +139,7 @@ int mvcc_install_begin(struct mvcc *mvcc)
     mvcc->installs++;
     mvcc_reset(mvcc);
     int r = mark(mvcc);
-    if (r == 0)
+    if (r == 0 && !RK_PLANT(INSTALL_KEEPS_ROWS))
         r = wipe(mvcc, MVCC_TABLE_KEYS);
     if (r == 0)
         r = wipe(mvcc, MVCC_TABLE_REVS);

@@ -40,7 +40,7 @@ int mvcc_snapshot_open(struct mvcc *mvcc, uint64_t cluster_id, struct mvcc_snaps
     s->info = (struct mvcc_snapshot_info){
         .group = mvcc->group,
         .cluster_id = cluster_id,
-        .index = mvcc->applied.index,
+        .index = mvcc->applied.index - RK_PLANT(SNAPSHOT_INDEX_WRONG),
         .term = mvcc->applied.term,
         .revision = mvcc->applied.revision,
         .keys = mvcc->applied.keys,

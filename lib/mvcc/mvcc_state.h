@@ -2,6 +2,7 @@
 #ifndef MVCC_STATE_H
 #define MVCC_STATE_H
 
+#include "lib/base/rk_plant.h"
 #include "lib/mvcc/mvcc.h"
 #include "lib/mvcc/mvcc_rows.h"
 

@@ -172,7 +172,7 @@ void node_calls_unknown(struct node *node, uint64_t from, uint64_t through, cons
         if (call->priv.index > through)
             continue;
         node_call_take_out(node, call);
-        node_answer(node, call, NODE_E_TIMEOUT, text);
+        node_answer(node, call, RK_PLANT(UNKNOWN_IS_NOTHING_DONE) ? NODE_E_NO_LEADER : NODE_E_TIMEOUT, text);
     }
 }
 

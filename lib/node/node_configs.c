@@ -122,6 +122,8 @@ void node_announce_members(struct node *node)
         &RK_LIST_ITEM(node->group.configs.next, struct node_config_entry, link)->members;
     struct node_directory *directory = RK_NEW(struct node_directory);
 
+    if (RK_PLANT(REMOVED_TOO_EARLY))
+        settled = node_members_now(&node->group);
     directory->cluster_id = node->identity.cluster_id;
     directory->self_id = node->identity.member_id;
     directory->incarnation = node->identity.incarnation;

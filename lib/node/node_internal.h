@@ -15,6 +15,7 @@
 #include "lib/base/rk_list.h"
 #include "lib/base/rk_log.h"
 #include "lib/base/rk_map.h"
+#include "lib/base/rk_plant.h"
 #include "lib/base/rk_random.h"
 #include "lib/node/node.h"
 #include "lib/store/store.h"

@@ -267,7 +267,8 @@ static void read_here(struct node *node, struct node_call *call)
 
 static void route_read(struct node *node, struct node_call *call)
 {
-    if (call->level == NODE_READ_STALE || (call->level == NODE_READ_LEADER && is_leader(node)))
+    if (call->level == NODE_READ_STALE ||
+        ((call->level == NODE_READ_LEADER || RK_PLANT(READ_NOT_LINEARIZED)) && is_leader(node)))
         read_here(node, call);
     else if (is_leader(node))
         rk_list_push_back(&node->group.reads, &call->priv.link);

@@ -183,7 +183,7 @@ static uint32_t fill_apply(struct node *node, struct node_group *group, struct n
         rk_assert(cached); /* the cache never drops what was not handed over */
         if (call)
             node_call_disarm(node, call);
-        if (call && call->priv.term != cached->term) {
+        if (call && call->priv.term != cached->term && !RK_PLANT(ANSWER_TO_THE_WRONG_WRITE)) {
             node_answer(node, call, NODE_E_NO_LEADER, "leadership changed; nothing was done, try again");
             call = NULL;
         }
@@ -319,7 +319,7 @@ struct raft_output node_step(struct node *node, struct raft_event *event,
 
     event->now_us = node_now_us(node);
     raft_step(group->raft, event, &out);
-    if (out.vote_changed) {
+    if (out.vote_changed && !RK_PLANT(VOTE_NOT_STORED)) {
         work->set_vote = true;
         work->vote = (struct store_vote){.term = out.vote.term, .voted_for = out.vote.voted_for};
     }

@@ -28,7 +28,7 @@ static bool sticky(const struct raft *raft, uint64_t from)
  * candidate's knowledge, so learners and members of nothing answer too. */
 static bool may_lead(const struct raft *raft, const struct raft_message *m)
 {
-    if (!raft_log_up_to_date(raft, m->index, m->log_term))
+    if (!raft_log_up_to_date(raft, m->index, m->log_term) && !RK_PLANT(VOTE_FOR_ANY_LOG))
         return false;
     for (size_t i = 0; i < raft->history.count; i++) {
         if (raft_members_is_voter(&raft->history.items[i].members, m->from))
@@ -40,7 +40,8 @@ static bool may_lead(const struct raft *raft, const struct raft_message *m)
 static void reply(struct raft *raft, enum raft_message_kind kind, uint64_t to, uint64_t term, bool granted)
 {
     /* A promise must survive a crash; a refusal and a prevote promise nothing. */
-    enum raft_send send = kind == RAFT_MSG_VOTE_REPLY && granted ? RAFT_SEND_DURABLE : RAFT_SEND_NOW;
+    bool promise = kind == RAFT_MSG_VOTE_REPLY && granted && !RK_PLANT(VOTE_BEFORE_FLUSH);
+    enum raft_send send = promise ? RAFT_SEND_DURABLE : RAFT_SEND_NOW;
     raft_send(raft, send, (struct raft_message){.kind = kind, .to = to, .term = term, .reject = !granted});
 }
 
@@ -70,6 +71,8 @@ void raft_candidate_vote(struct raft *raft, const struct raft_message *m)
     /* The same question again gets the same answer: the first reply may have been lost. */
     bool granted =
         fit && (raft->vote.voted_for == m->from || (raft->vote.voted_for == 0 && raft->leader == 0));
+    if (fit && RK_PLANT(VOTE_TWICE))
+        granted = true;
     if (granted) {
         raft_become_follower(raft, m->term, raft->leader);
         raft->vote.voted_for = m->from;

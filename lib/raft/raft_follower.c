@@ -3,7 +3,7 @@
 
 static void reply_match(struct raft *raft, uint64_t to, uint64_t index)
 {
-    raft_send(raft, RAFT_SEND_DURABLE,
+    raft_send(raft, RK_PLANT(ACK_BEFORE_FLUSH) ? RAFT_SEND_NOW : RAFT_SEND_DURABLE,
               (struct raft_message){
                   .kind = RAFT_MSG_APPEND_REPLY, .to = to, .term = raft->vote.term, .index = index});
 }
@@ -58,6 +58,9 @@ static void take_entries(struct raft *raft, const struct raft_message *m)
     while (i < m->count && (m->entries[i].index <= raft->commit ||
                             raft_terms_at(&raft->log, m->entries[i].index) == m->entries[i].term))
         i++;
+    if (RK_PLANT(TRUNCATE_ALWAYS) && m->index + m->count >= raft->commit &&
+        m->index + m->count < raft->log.last_index)
+        truncate_log(raft, m->index + m->count);
     if (i == m->count)
         return;
     if (m->entries[i].index <= raft->log.last_index)
@@ -82,7 +85,8 @@ void raft_follower_append(struct raft *raft, const struct raft_message *m)
         return;
     /* What is committed here is in every later leader's log (leader completeness, raft 5.4.3), so everything
      * up to our commit index matches, whether or not the entries are still in our log. */
-    if (m->index > raft->commit && raft_terms_at(&raft->log, m->index) != m->log_term)
+    if (m->index > raft->commit && raft_terms_at(&raft->log, m->index) != m->log_term &&
+        !(RK_PLANT(PREV_NOT_CHECKED) && m->index <= raft->log.last_index))
         return reject(raft, m);
     take_entries(raft, m);
     uint64_t verified = rk_max_u64(m->index + m->count, raft->commit);
@@ -113,7 +117,8 @@ void raft_follower_offered(struct raft *raft, const struct raft_event *event)
     if (event->term < raft->vote.term || (event->term == raft->vote.term && raft->role == RAFT_LEADER))
         return;
     raft_become_follower(raft, event->term, event->peer);
-    raft->out->snapshot_accepted = event->index > raft->commit && event->index <= RAFT_INDEX_MAX;
+    raft->out->snapshot_accepted =
+        (event->index > raft->commit || RK_PLANT(SNAPSHOT_OVER_NEWER)) && event->index <= RAFT_INDEX_MAX;
     /* We have what it offers already: say so, or it would offer it again. */
     if (event->index <= raft->commit)
         reply_match(raft, event->peer, raft->commit);

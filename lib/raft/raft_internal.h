@@ -9,6 +9,7 @@
 #define RAFT_INTERNAL_H
 
 #include "lib/base/rk_assert.h"
+#include "lib/base/rk_plant.h"
 #include "lib/base/rk_random.h"
 #include "lib/raft/raft.h"
 

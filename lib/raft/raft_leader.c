@@ -109,9 +109,9 @@ static enum raft_propose_outcome check_change(const struct raft *raft, const str
         return RAFT_PROPOSE_BAD_CHANGE;
     /* Two leaders with different uncommitted changes of one voter could have disjoint majorities; a committed
      * entry of the own term shows that no other leader's change is still on its way. */
-    if (!raft_ready(raft))
+    if (!raft_ready(raft) && !RK_PLANT(CHANGE_BEFORE_READY))
         return RAFT_PROPOSE_NOT_READY;
-    if (raft_members_index(raft) > raft->commit)
+    if (raft_members_index(raft) > raft->commit && !RK_PLANT(CHANGE_WHILE_PENDING))
         return RAFT_PROPOSE_CHANGE_PENDING;
     return raft_members_step_ok(raft_current(raft), e->members) ? RAFT_PROPOSE_OK : RAFT_PROPOSE_BAD_CHANGE;
 }
@@ -243,7 +243,7 @@ void raft_leader_heartbeat(struct raft *raft, uint64_t token, bool voters_only)
         struct raft_progress *p = &raft->peers[i];
         if (voters_only && !raft_members_is_voter(raft_current(raft), p->id))
             continue;
-        uint64_t commit = rk_min_u64(p->match, raft->commit);
+        uint64_t commit = RK_PLANT(COMMIT_UNVERIFIED) ? raft->commit : rk_min_u64(p->match, raft->commit);
         p->commit_sent = rk_max_u64(p->commit_sent, commit);
         raft_send(raft, raft_leader_send_mode(raft),
                   (struct raft_message){.kind = RAFT_MSG_HEARTBEAT,

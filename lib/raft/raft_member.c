@@ -77,7 +77,7 @@ void raft_member_truncate(struct raft *raft, uint64_t index)
 {
     struct raft_history *h = &raft->history;
     size_t before = h->count;
-    while (h->count > 1 && h->items[h->count - 1].index > index)
+    while (h->count > 1 && h->items[h->count - 1].index > index && !RK_PLANT(CHANGE_NOT_UNDONE))
         h->count--;
     if (h->count != before)
         in_force(raft);

@@ -4,7 +4,7 @@
 
 uint32_t raft_quorum_size(uint32_t voters)
 {
-    return voters / 2 + 1;
+    return RK_PLANT(QUORUM_OF_HALF) ? (voters + 1) / 2 : voters / 2 + 1;
 }
 
 uint64_t raft_quorum_reached(uint64_t *values, uint32_t count)

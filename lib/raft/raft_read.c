@@ -25,6 +25,8 @@ static void start_round(struct raft *raft)
 /* The token that will confirm a read asked now; a round starts when none is out. */
 static uint64_t join_round(struct raft *raft)
 {
+    if (RK_PLANT(READ_JOINS_OLD_ROUND) && raft->round > raft->round_done)
+        return raft->round;
     if (raft->round > raft->round_done)
         return raft->round + 1;
     start_round(raft);
@@ -41,9 +43,9 @@ void raft_read_add(struct raft *raft, uint64_t ticket)
 {
     if (raft->role != RAFT_LEADER) {
         raft_read_result(raft, ticket, 0, RAFT_READ_NOT_LEADER);
-    } else if (!raft_ready(raft)) {
+    } else if (!raft_ready(raft) && !RK_PLANT(READ_BEFORE_READY)) {
         push(raft, (struct raft_read){.ticket = ticket});
-    } else if (raft_member_alone(raft)) {
+    } else if (raft_member_alone(raft) || RK_PLANT(READ_WITHOUT_ROUND)) {
         raft_read_result(raft, ticket, raft->commit, RAFT_READ_OK);
     } else if (raft_lease_holds(raft)) {
         raft_read_result(raft, ticket, raft->commit, RAFT_READ_OK);
@@ -59,7 +61,7 @@ void raft_read_ready(struct raft *raft)
         return;
     uint64_t token = join_round(raft);
     for (size_t i = 0; i < raft->read_count; i++) {
-        rk_assert(raft->reads[i].token == 0);
+        rk_assert(raft->reads[i].token == 0 || RK_PLANT(READ_BEFORE_READY));
         raft->reads[i].index = raft->commit;
         raft->reads[i].token = token;
     }

@@ -14,9 +14,9 @@ uint64_t raft_leader_quorum_of(const struct raft *raft, const struct raft_member
         /* We count only as a voter: a leader that removes itself serves on, but has no say (thesis 4.2.2). */
         if (member->id == raft->config.id)
             reached = own;
-        if (member->role == RAFT_VOTER)
+        if (member->role == RAFT_VOTER || RK_PLANT(LEARNER_COUNTS))
             incoming[in++] = reached;
-        if (member->outgoing)
+        if (member->outgoing && !RK_PLANT(JOINT_HALF_FORGOTTEN))
             outgoing[out++] = reached;
     }
     uint64_t reached = raft_quorum_reached(incoming, in);
@@ -38,8 +38,10 @@ static uint64_t match_of(const struct raft *raft, const struct raft_progress *p)
  * disk is one of those counted, as far as it has come. */
 void raft_leader_advance(struct raft *raft)
 {
-    uint64_t reached = raft_leader_quorum(raft, raft->persisted, match_of);
-    if (reached <= raft->commit || raft_terms_at(&raft->log, reached) != raft->vote.term)
+    uint64_t own = RK_PLANT(OWN_DISK_FORGOTTEN) ? raft->log.last_index : raft->persisted;
+    uint64_t reached = raft_leader_quorum(raft, own, match_of);
+    if (reached <= raft->commit ||
+        (raft_terms_at(&raft->log, reached) != raft->vote.term && !RK_PLANT(OLD_TERM_COUNTED)))
         return;
     bool was_ready = raft_ready(raft);
     raft_set_commit(raft, reached);

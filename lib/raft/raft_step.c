@@ -163,6 +163,8 @@ void raft_become_follower(struct raft *raft, uint64_t term, uint64_t leader)
 bool raft_log_up_to_date(const struct raft *raft, uint64_t index, uint64_t term)
 {
     uint64_t own = raft_terms_last(&raft->log);
+    if (RK_PLANT(VOTE_BY_LENGTH))
+        return index >= raft->log.last_index;
     return term > own || (term == own && index >= raft->log.last_index);
 }
 
@@ -226,6 +228,8 @@ static bool settle_terms(struct raft *raft, const struct raft_message *m)
     if (!from_leader(m->kind))
         return true; /* votes have rules of their own */
     if (m->term < raft->vote.term) {
+        if (RK_PLANT(OLD_LEADER_FOLLOWED) && m->kind == RAFT_MSG_APPEND)
+            return raft->role == RAFT_FOLLOWER;
         raft_follower_refuse(raft, m);
         return false;
     }
@@ -276,6 +280,8 @@ static void step_tick(struct raft *raft)
  * Then a later completion will speak for the new one. */
 static void step_persisted(struct raft *raft, uint64_t index, uint64_t term)
 {
+    if (RK_PLANT(STALE_COMPLETION) && index <= raft->log.last_index)
+        term = raft_terms_at(&raft->log, index);
     if (index <= raft->persisted || term == 0 || raft_terms_at(&raft->log, index) != term)
         return;
     raft->persisted = index;

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/base/rk_plant.h"
 #include "tests/sim/sim.h"
 
 struct job {
@@ -19,6 +20,7 @@ struct job {
     uint64_t first, last;
     uint64_t until_s; /* wall time; 0: until last */
     unsigned workers;
+    bool first_only; /* the first seed that fails ends it */
     const char *program;
     char switches[256];
 };
@@ -32,9 +34,11 @@ struct worker {
 
 static void usage(void)
 {
-    printf("raftkv-sim [--seed N | --seeds A..B | --minutes M] [--hosts 1..7] [--seconds S]\n"
-           "           [--faults LIST] [--without LIST] [--no-wire-checks] [--jobs N] [--verbose]\n"
-           "faults: all none");
+    printf(
+        "raftkv-sim [--seed N | --seeds A..B | --minutes M] [--hosts 1..7] [--seconds S]\n"
+        "           [--faults LIST] [--without LIST] [--no-wire-checks] [--jobs N] [--first] [--verbose]\n"
+        "           [--bug NAME | --bugs]  (a build with planted bugs: ./configure --enable-planted-bugs)\n"
+        "faults: all none");
     for (uint32_t i = 0; sim_fault_name(i); i++)
         printf(" %s", sim_fault_name(i));
     printf("\n");
@@ -154,7 +158,8 @@ static int run_all(const struct job *job)
                 continue;
             }
             failed++;
-            if (seed <= job->last && failed < 20 && (job->until_s == 0 || wall_s() < job->until_s))
+            if (seed <= job->last && failed < (job->first_only ? 1 : 20) &&
+                (job->until_s == 0 || wall_s() < job->until_s))
                 start(job, w, seed);
             else
                 alive--;
@@ -181,17 +186,47 @@ static void note_switch(struct job *job, const char *name, const char *value)
              value ? value : "");
 }
 
-static const struct option options[] = {{"seed", required_argument, NULL, 's'},
-                                        {"seeds", required_argument, NULL, 'r'},
-                                        {"minutes", required_argument, NULL, 'm'},
-                                        {"hosts", required_argument, NULL, 'h'},
-                                        {"seconds", required_argument, NULL, 'd'},
-                                        {"faults", required_argument, NULL, 'f'},
-                                        {"without", required_argument, NULL, 'w'},
-                                        {"no-wire-checks", no_argument, NULL, 'n'},
-                                        {"jobs", required_argument, NULL, 'j'},
-                                        {"verbose", no_argument, NULL, 'v'},
-                                        {NULL, 0, NULL, 0}};
+static const struct option options[] = {
+    {"seed", required_argument, NULL, 's'},    {"seeds", required_argument, NULL, 'r'},
+    {"minutes", required_argument, NULL, 'm'}, {"hosts", required_argument, NULL, 'h'},
+    {"seconds", required_argument, NULL, 'd'}, {"faults", required_argument, NULL, 'f'},
+    {"without", required_argument, NULL, 'w'}, {"no-wire-checks", no_argument, NULL, 'n'},
+    {"jobs", required_argument, NULL, 'j'},    {"first", no_argument, NULL, 'F'},
+    {"bug", required_argument, NULL, 'b'},     {"bugs", no_argument, NULL, 'B'},
+    {"verbose", no_argument, NULL, 'v'},       {NULL, 0, NULL, 0}};
+
+/* ---- planted bugs --------------------------------------------------------------------------------- */
+
+static const char *const plants[][2] = {
+#define PLANT_TEXT(name, text) {#name, text},
+    RK_PLANTS(PLANT_TEXT)
+#undef PLANT_TEXT
+};
+
+static void list_plants(void)
+{
+    for (size_t i = 0; i < RK_ARRAY_LEN(plants); i++)
+        printf("%s\t%s\n", plants[i][0], plants[i][1]);
+}
+
+static bool plant(const char *name)
+{
+    size_t i = 0;
+
+    while (i < RK_ARRAY_LEN(plants) && strcmp(plants[i][0], name) != 0)
+        i++;
+    if (i == RK_ARRAY_LEN(plants)) {
+        fprintf(stderr, "raftkv-sim: no planted bug is called %s; --bugs lists them\n", name);
+        return false;
+    }
+#ifdef RK_PLANTED
+    rk_planted = (enum rk_plant)(i + 1);
+    return true;
+#else
+    fprintf(stderr, "raftkv-sim: there are no bugs in this build; configure with --enable-planted-bugs\n");
+    return false;
+#endif
+}
 
 static bool take_option(struct job *job, int c, const char *name)
 {
@@ -232,6 +267,16 @@ static bool take_option(struct job *job, int c, const char *name)
     case 'v':
         job->options.verbose = true;
         return true;
+    case 'F':
+        job->first_only = true;
+        return true;
+    case 'b':
+        if (!plant(optarg))
+            return false;
+        break;
+    case 'B':
+        list_plants();
+        exit(0);
     default:
         return false;
     }
