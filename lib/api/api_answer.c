@@ -68,6 +68,31 @@ void api_answer_outcome(struct api_task *task, const struct node_call *call)
     api_answer_error(task, 500, "internal", "an answer that this version does not know");
 }
 
+bool api_command_ok(struct api_task *task, enum mvcc_command_outcome outcome)
+{
+    static const struct {
+        enum mvcc_command_outcome outcome;
+        unsigned status;
+        const char *code;
+    } table[] = {
+        {MVCC_E_KEY_TOO_LONG, 413, "too_large"},          {MVCC_E_TOO_LARGE, 413, "too_large"},
+        {MVCC_E_APPLIED_BEFORE, 504, "applied_before"},   {MVCC_E_TOO_OLD, 504, "timeout"},
+        {MVCC_E_NO_SESSION, 410, "no_session"},           {MVCC_E_SEQUENCE_OLD, 409, "sequence_old"},
+        {MVCC_E_SEQUENCE_REUSED, 409, "sequence_reused"},
+    };
+    size_t i = 0;
+
+    if (outcome == MVCC_OK)
+        return true;
+    while (i < RK_ARRAY_LEN(table) && table[i].outcome != outcome)
+        i++;
+    if (i < RK_ARRAY_LEN(table))
+        api_answer_error(task, table[i].status, table[i].code, mvcc_outcome_text(outcome));
+    else
+        api_answer_error(task, 400, "bad_request", mvcc_outcome_text(outcome));
+    return false;
+}
+
 json_t *api_json_bytes(struct rk_slice bytes)
 {
     json_t *text = memchr(bytes.data ? (const char *)bytes.data : "", 0, bytes.len)

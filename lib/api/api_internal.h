@@ -25,6 +25,8 @@ struct api_task {
     void (*finish)(struct api_task *task, struct node_call *call); /* the call came back with NODE_OK */
     struct rk_buf name; /* the key or member that the path names, decoded */
     bool raw, keys_only;
+    uint64_t session; /* that is being opened, with its time to live */
+    uint32_t ttl_ms;
     uint64_t leader; /* of a transfer: who leads now, as the old leader has answered */
     struct node_stream *stream;
     struct rk_list link; /* in door->streams while paused */
@@ -39,6 +41,8 @@ void api_answer_bytes(struct api_task *task, unsigned status, const struct http_
 /* {"code": code, "message": message} */
 void api_answer_error(struct api_task *task, unsigned status, const char *code, const char *message);
 void api_answer_outcome(struct api_task *task, const struct node_call *call); /* any outcome but NODE_OK */
+/* False after answering what mvcc says is wrong with a command. */
+bool api_command_ok(struct api_task *task, enum mvcc_command_outcome outcome);
 /* A string when it is UTF-8 without NUL; otherwise {"base64": "..."}. */
 json_t *api_json_bytes(struct rk_slice bytes);
 /* Sets object[name] to the string, or object[name_base64] when it is not UTF-8. */
@@ -61,8 +65,12 @@ bool api_query_bytes(struct api_task *task, const char *name, struct rk_buf *ret
 /* The body as a JSON object, NULL after answering 400. An empty body is an empty object. */
 json_t *api_body_object(struct api_task *task);
 
-/* handlers: api_key.c, api_status.c, api_admin.c, api_snapshot.c */
+/* api_session.c: the headers that number a write; *ret_numbered: there are any. False after a 400. */
+bool api_write_number(struct api_task *task, struct mvcc_number *ret, bool *ret_numbered);
+
+/* handlers: api_key.c, api_session.c, api_status.c, api_admin.c, api_snapshot.c */
 api_handler api_key_post, api_key_put, api_key_get, api_key_delete, api_key_range;
+api_handler api_session_post, api_session_delete;
 api_handler api_status_get, api_members_get, api_health_get, api_version_get;
 api_handler api_join, api_leave, api_member_invite, api_member_remove, api_member_promote, api_transfer;
 api_handler api_snapshot_get, api_snapshot_post;

@@ -13,19 +13,6 @@ static json_t *revision_object(uint64_t revision)
     return object;
 }
 
-/* Answers what mvcc says is wrong with a command. */
-static bool command_ok(struct api_task *task, enum mvcc_command_outcome outcome)
-{
-    char message[128];
-    bool large = outcome == MVCC_E_TOO_LARGE || outcome == MVCC_E_KEY_TOO_LONG;
-
-    if (outcome == MVCC_OK)
-        return true;
-    snprintf(message, sizeof(message), "%s", mvcc_outcome_text(outcome));
-    api_answer_error(task, large ? 413 : 400, large ? "too_large" : "bad_request", message);
-    return false;
-}
-
 /* ---- writes ------------------------------------------------------------------------------- */
 
 static void finish_write(struct api_task *task, struct node_call *call)
@@ -34,7 +21,7 @@ static void finish_write(struct api_task *task, struct node_call *call)
 
     if (mvcc_answer_decode(rk_blob_slice(call->answer), &answer) != 0)
         api_answer_error(task, 500, "internal", "the cluster's answer cannot be read");
-    else if (command_ok(task, answer.outcome))
+    else if (api_command_ok(task, answer.outcome))
         api_answer_json(task, 200, revision_object(answer.revision));
 }
 
@@ -45,7 +32,7 @@ static void finish_delete(struct api_task *task, struct node_call *call)
 
     if (mvcc_answer_decode(rk_blob_slice(call->answer), &answer) != 0) {
         api_answer_error(task, 500, "internal", "the cluster's answer cannot be read");
-    } else if (command_ok(task, answer.outcome)) {
+    } else if (api_command_ok(task, answer.outcome)) {
         object = revision_object(answer.revision);
         json_object_set_new(object, "deleted", json_integer((json_int_t)answer.deleted[0]));
         api_answer_json(task, 200, object);
@@ -55,12 +42,15 @@ static void finish_delete(struct api_task *task, struct node_call *call)
 static void write_ops(struct api_task *task, const struct mvcc_op *ops, uint32_t count,
                       void (*finish)(struct api_task *task, struct node_call *call))
 {
+    struct node *node = task->api->config.node;
+    struct mvcc_number number;
     struct node_call *call;
+    bool numbered;
 
-    if (!command_ok(task, mvcc_command_check(ops, count)))
+    if (!api_command_ok(task, mvcc_command_check(ops, count)) || !api_write_number(task, &number, &numbered))
         return;
     call = api_call_new(task, NODE_CALL_WRITE);
-    call->body = node_write_body(task->api->config.node, ops, count);
+    call->body = numbered ? node_numbered_body(node, &number, ops, count) : node_write_body(node, ops, count);
     api_submit(task, call, finish);
 }
 
@@ -91,7 +81,7 @@ void api_key_post(struct api_task *task)
         return;
     good = json_object_size(object) <= RK_TXN_OPS_MAX;
     if (!good)
-        command_ok(task, MVCC_E_TOO_MANY_OPS);
+        api_command_ok(task, MVCC_E_TOO_MANY_OPS);
     json_object_foreach(object, key, value)
     {
         if (good && !json_is_string(value)) {
@@ -119,7 +109,7 @@ static bool result_ok(struct api_task *task, struct node_call *call, struct mvcc
         api_answer_error(task, 500, "internal", "the cluster's answer cannot be read");
         return false;
     }
-    return command_ok(task, ret->outcome);
+    return api_command_ok(task, ret->outcome);
 }
 
 static void answer_raw(struct api_task *task, const struct mvcc_kv *kv)
@@ -177,7 +167,7 @@ void api_key_get(struct api_task *task)
     if (!api_read_level(task, &level))
         return;
     if (query.key.len > RK_KEY_BYTES_MAX) {
-        command_ok(task, MVCC_E_KEY_TOO_LONG);
+        api_command_ok(task, MVCC_E_KEY_TOO_LONG);
         return;
     }
     call = api_call_new(task, NODE_CALL_READ);
@@ -263,7 +253,7 @@ void api_key_range(struct api_task *task)
         api_query_bytes(task, "prefix", &prefix, &there) &&
         api_query_bytes(task, "after", &after, &has_after)) {
         if (prefix.len > RK_KEY_BYTES_MAX || after.len > RK_KEY_BYTES_MAX)
-            command_ok(task, MVCC_E_KEY_TOO_LONG);
+            api_command_ok(task, MVCC_E_KEY_TOO_LONG);
         else
             submit_range(task, &prefix, &after, has_after, limit, level);
     }

@@ -132,6 +132,7 @@ static void finish_status(struct api_task *task, struct node_call *call)
     add_raft(object, status);
     add_number(object, "revision", status->revision);
     add_number(object, "keys", status->keys);
+    add_number(object, "sessions", status->sessions);
     add_number(object, "data_bytes", status->data_bytes);
     add_number(object, "free_bytes", status->free_bytes);
     json_object_set_new(object, "low_space", json_boolean(status->low_space));

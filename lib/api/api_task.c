@@ -22,6 +22,8 @@ static const struct route routes[] = {
     {"GET", "/key/*", false, api_key_get},
     {"HEAD", "/key/*", false, api_key_get},
     {"DELETE", "/key/*", false, api_key_delete},
+    {"POST", "/session", false, api_session_post},
+    {"DELETE", "/session/*", false, api_session_delete},
     {"GET", "/status", false, api_status_get},
     {"GET", "/members", false, api_members_get},
     {"GET", "/health", false, api_health_get},

@@ -22,6 +22,24 @@
 /* Removed ids that a cluster remembers so that a removed host is told so. */
 #define RK_TOMBSTONES_MAX 1024u
 
+/* Exactly once. Origins (members that propose) that a group remembers: more than there can be members, so
+ * that the one that is forgotten has left long ago. */
+#define RK_ORIGINS_MAX 64u
+/* Proposals of one origin that may overtake each other: a host has a few threads that number them, and one
+ * that is held up for some milliseconds is overtaken by what the others propose meanwhile. */
+#define RK_ORIGIN_WINDOW 2048u
+/* Client sessions: together with the window they bound what a snapshot copies when it begins. An answer has
+ * some 16 bytes, 1 KiB at worst. */
+#define RK_SESSIONS_MAX       1024u
+#define RK_SESSION_WINDOW     16u /* writes of one session that may be under way at once */
+#define RK_SESSION_TTL_MS     (10u * 60u * 1000u)
+#define RK_SESSION_TTL_MS_MIN (10u * 1000u)
+#define RK_SESSION_TTL_MS_MAX (24u * 3600u * 1000u)
+/* The leader counts time for sessions with an entry every so often, while there are any. A leader that stood
+ * still for longer counts less: sessions live too long rather than too short. */
+#define RK_SESSION_TICK_MS     5000u
+#define RK_SESSION_TICK_MS_MAX 20000u
+
 /* Proposals that the raft thread holds at once; beyond it clients get "busy". */
 #define RK_PENDING_MAX 16384u
 /* Mails in a thread's box. Bounds the memory of a burst: a mail is a request that a worker read. */

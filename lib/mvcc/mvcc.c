@@ -15,6 +15,8 @@ void mvcc_reset(struct mvcc *mvcc)
     rk_buf_clear(&mvcc->members);
     mvcc->applied_dirty = false;
     mvcc->members_dirty = false;
+    mvcc_once_deinit(&mvcc->once);
+    mvcc_once_init(&mvcc->once);
 }
 
 void mvcc_set_members(struct mvcc *mvcc, uint64_t index, struct rk_slice members)
@@ -120,6 +122,8 @@ static int load(struct mvcc *mvcc)
         r = mvcc_applied_decode(rk_buf_slice(&mvcc->row_value), &mvcc->applied);
         if (r == 0)
             r = load_members(mvcc);
+        if (r == 0)
+            r = mvcc_once_load(mvcc);
     }
     return r < 0 ? r : check_rows(mvcc, have_meta);
 }
@@ -129,6 +133,7 @@ int mvcc_open(struct store_rows *rows, uint32_t group, struct mvcc **ret)
     struct mvcc *mvcc = RK_NEW(struct mvcc);
     mvcc->rows = rows;
     mvcc->group = group;
+    mvcc_once_init(&mvcc->once);
     mvcc_reset(mvcc);
     int r = load(mvcc);
     if (r < 0) {
@@ -147,6 +152,7 @@ void mvcc_free(struct mvcc *mvcc)
     if (mvcc->in_txn)
         store_rows_abort(mvcc->rows);
     mvcc_install_free(mvcc->install);
+    mvcc_once_deinit(&mvcc->once);
     rk_buf_deinit(&mvcc->members);
     rk_buf_deinit(&mvcc->row_key);
     rk_buf_deinit(&mvcc->row_value);
@@ -162,6 +168,7 @@ void mvcc_meta(const struct mvcc *mvcc, struct mvcc_meta *ret)
         .keys = mvcc->applied.keys,
         .members_index = mvcc->members_index,
         .members = rk_buf_slice(&mvcc->members),
+        .sessions = (uint32_t)mvcc->once.sessions.count,
     };
 }
 
@@ -183,6 +190,8 @@ int mvcc_put_meta(struct mvcc *mvcc)
         mvcc_members_value(&mvcc->row_value, mvcc->members_index, rk_buf_slice(&mvcc->members));
         r = put_meta_row(mvcc, MVCC_META_MEMBERS);
     }
+    if (r == 0)
+        r = mvcc_once_put(mvcc);
     if (r < 0)
         return r;
     mvcc->applied_dirty = false;

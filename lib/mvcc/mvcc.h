@@ -8,6 +8,7 @@
  *   keys    key, inverted revision      -> create revision, version, lease, value | tombstone
  *   revs    revision, sub               -> key
  *   meta    name                        -> applied index and term, revision, members, ...
+ *   origins, sessions                   -> what was applied already (see mvcc_once.h)
  * The applied index is written in the transaction of the rows that it counts.
  *
  * Everything here runs on the thread that owns the rows (apply) and has no clock
@@ -32,6 +33,7 @@ struct mvcc_meta {
     uint64_t keys;           /* live keys */
     uint64_t members_index;  /* the entry that members came from */
     struct rk_slice members; /* opaque here (lib/node encodes it); valid until the next mvcc call */
+    uint32_t sessions;       /* of clients, open */
 };
 void mvcc_meta(const struct mvcc *mvcc, struct mvcc_meta *ret);
 
@@ -67,16 +69,40 @@ enum mvcc_command_outcome { /* of mvcc_command_check() and in answers */
                             MVCC_E_MALFORMED,     /* an entry that this version cannot read */
                             MVCC_E_FUTURE_REVISION,
                             MVCC_E_COMPACTED,
+                            MVCC_E_APPLIED_BEFORE, /* the same proposal, again; its first answer is not kept
+                                                    */
+                            MVCC_E_TOO_OLD, /* too far behind to tell whether it was applied; not applied now
+                                             */
+                            MVCC_E_NO_SESSION,
+                            MVCC_E_SEQUENCE_OLD,    /* below the window of its session */
+                            MVCC_E_SEQUENCE_REUSED, /* the number belongs to another write */
 };
 const char *
 mvcc_outcome_text(enum mvcc_command_outcome outcome); /* an English sentence without final period */
 
 /* Checks without a store: run by whoever accepts a request, and again before apply. */
 enum mvcc_command_outcome mvcc_command_check(const struct mvcc_op *ops, uint32_t count);
-/* Whether an encoded command holds DELETEs only: those are carried out when the disk is nearly full, too. */
+/* Whether an encoded command only frees room (DELETEs, the end of a session, time for sessions): those are
+ * carried out when the disk is nearly full, too. */
 bool mvcc_command_only_deletes(struct rk_slice payload);
 struct rk_blob *mvcc_command_encode(const struct mvcc_origin *origin, const struct mvcc_op *ops,
                                     uint32_t count);
+/* A write's place in its client session. */
+struct mvcc_number {
+    uint64_t session, sequence; /* sequence: from 1 */
+};
+struct rk_blob *mvcc_numbered_encode(const struct mvcc_origin *origin, const struct mvcc_number *number,
+                                     const struct mvcc_op *ops, uint32_t count);
+
+/* Sessions have a time to live, counted from their last write. Apply has no clock: the leader says with TICK
+ * how much time has passed. */
+enum mvcc_session_change {
+    MVCC_SESSION_OPEN = 1, /* ms: time to live */
+    MVCC_SESSION_END,
+    MVCC_SESSION_TICK, /* ms: passed since the last one; session is 0 */
+};
+struct rk_blob *mvcc_session_encode(const struct mvcc_origin *origin, enum mvcc_session_change change,
+                                    uint64_t session, uint32_t ms);
 
 /* What applying a command gave. */
 struct mvcc_answer {

@@ -4,7 +4,8 @@
  * earlier entries made, so that every member that has applied the same entries
  * has the same rows, byte for byte, however the entries were batched into
  * transactions. The meta rows are written once per transaction, since a batch is
- * seen whole or not at all. */
+ * seen whole or not at all. A command that was applied before is not applied again:
+ * mvcc_once.h. */
 #include <errno.h>
 
 #include "lib/base/rk_assert.h"
@@ -176,6 +177,21 @@ static void set_position(struct mvcc *mvcc, uint64_t index, uint64_t term)
     mvcc->applied_dirty = true;
 }
 
+static int carry_out(struct mvcc *mvcc, uint64_t index, const struct mvcc_command *command,
+                     struct mvcc_answer *answer)
+{
+    int r = 0;
+    if (command->class == MVCC_CLASS_SESSION)
+        mvcc_session_change(&mvcc->once, index, command);
+    else
+        r = apply_ops(mvcc, command, answer);
+    if (r < 0)
+        return r;
+    answer->revision = mvcc->applied.revision;
+    mvcc_once_done(&mvcc->once, index, command, answer);
+    return 0;
+}
+
 int mvcc_apply_command(struct mvcc *mvcc, uint64_t index, uint64_t term, struct rk_slice payload,
                        struct rk_buf *ret_answer)
 {
@@ -185,17 +201,20 @@ int mvcc_apply_command(struct mvcc *mvcc, uint64_t index, uint64_t term, struct 
     struct mvcc_command command;
     struct mvcc_answer answer;
     answer.op_count = 0;
+    answer.revision = 0;
     if (mvcc_command_decode(payload, &command) < 0)
         answer.outcome = MVCC_E_MALFORMED;
     else
-        answer.outcome = mvcc_command_check(command.ops, command.count);
-    if (answer.outcome == MVCC_OK) {
-        int r = apply_ops(mvcc, &command, &answer);
+        answer.outcome =
+            command.class == MVCC_CLASS_SESSION ? MVCC_OK : mvcc_command_check(command.ops, command.count);
+    if (answer.outcome == MVCC_OK && mvcc_once_admit(&mvcc->once, index, &command, &answer)) {
+        int r = carry_out(mvcc, index, &command, &answer);
         if (r < 0)
             return mvcc_fail(mvcc, r);
     }
     set_position(mvcc, index, term);
-    answer.revision = mvcc->applied.revision;
+    if (answer.outcome != MVCC_OK)
+        answer.revision = mvcc->applied.revision;
     mvcc_answer_encode(&answer, ret_answer);
     return 0;
 }

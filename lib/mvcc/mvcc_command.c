@@ -2,13 +2,17 @@
  *
  * A command, all numbers big endian:
  *
- *     version   1 byte, 1
+ *     version   1 byte, 2
  *     origin    member, incarnation, sequence: 8 bytes each
- *     count     4 bytes
- *     count times
- *         kind      1 byte, enum mvcc_op_kind
- *         PUT       lease (8 bytes), key, value
- *         DELETE    key, end
+ *     class     1 byte, enum mvcc_command_class
+ *     NUMBERED_WRITE: session, sequence: 8 bytes each
+ *     WRITE and NUMBERED_WRITE:
+ *         count     4 bytes
+ *         count times
+ *             kind      1 byte, enum mvcc_op_kind
+ *             PUT       lease (8 bytes), key, value
+ *             DELETE    key, end
+ *     SESSION: change (1 byte, enum mvcc_session_change), session (8), milliseconds (4)
  *
  * where key, end and value are a length of 4 bytes and the bytes. An entry is in
  * the log for all members, so a version that one of them cannot read must not be
@@ -26,11 +30,12 @@
 #include <errno.h>
 
 #include "lib/base/rk_assert.h"
+#include "lib/base/rk_crc32c.h"
 #include "lib/base/rk_wire.h"
 
-#define COMMAND_VERSION 1u
+#define COMMAND_VERSION 2u
 #define ANSWER_VERSION  1u
-#define OUTCOME_MAX     MVCC_E_COMPACTED
+#define OUTCOME_MAX     MVCC_E_SEQUENCE_REUSED
 
 const char *mvcc_outcome_text(enum mvcc_command_outcome outcome)
 {
@@ -55,6 +60,16 @@ const char *mvcc_outcome_text(enum mvcc_command_outcome outcome)
         return "The revision asked for is in the future";
     case MVCC_E_COMPACTED:
         return "The revision asked for has been compacted";
+    case MVCC_E_APPLIED_BEFORE:
+        return "The write was applied once, and its answer is not known any more";
+    case MVCC_E_TOO_OLD:
+        return "The write came too late to tell whether it was applied before";
+    case MVCC_E_NO_SESSION:
+        return "There is no such session: it has expired, was ended, or gave way to newer ones";
+    case MVCC_E_SEQUENCE_OLD:
+        return "The sequence number is too far behind the newest of its session";
+    case MVCC_E_SEQUENCE_REUSED:
+        return "The sequence number belongs to another write of its session";
     }
     return "The outcome is unknown to this version";
 }
@@ -134,17 +149,49 @@ static void put_op(struct rk_buf *buf, const struct mvcc_op *op)
     rk_put_block(buf, op->kind == MVCC_OP_PUT ? op->value : op->end);
 }
 
+static void put_head(struct rk_buf *buf, const struct mvcc_origin *origin, enum mvcc_command_class class)
+{
+    rk_put_u8(buf, COMMAND_VERSION);
+    rk_put_u64(buf, origin->member);
+    rk_put_u64(buf, origin->incarnation);
+    rk_put_u64(buf, origin->sequence);
+    rk_put_u8(buf, (uint8_t) class);
+}
+
+static struct rk_blob *put_ops(struct rk_buf *buf, const struct mvcc_op *ops, uint32_t count)
+{
+    rk_put_u32(buf, count);
+    for (uint32_t i = 0; i < count; i++)
+        put_op(buf, &ops[i]);
+    return rk_blob_copy(rk_buf_slice(buf));
+}
+
 struct rk_blob *mvcc_command_encode(const struct mvcc_origin *origin, const struct mvcc_op *ops,
                                     uint32_t count)
 {
     RK_CLEANUP(rk_buf_deinit) struct rk_buf buf = {0};
-    rk_put_u8(&buf, COMMAND_VERSION);
-    rk_put_u64(&buf, origin->member);
-    rk_put_u64(&buf, origin->incarnation);
-    rk_put_u64(&buf, origin->sequence);
-    rk_put_u32(&buf, count);
-    for (uint32_t i = 0; i < count; i++)
-        put_op(&buf, &ops[i]);
+    put_head(&buf, origin, MVCC_CLASS_WRITE);
+    return put_ops(&buf, ops, count);
+}
+
+struct rk_blob *mvcc_numbered_encode(const struct mvcc_origin *origin, const struct mvcc_number *number,
+                                     const struct mvcc_op *ops, uint32_t count)
+{
+    RK_CLEANUP(rk_buf_deinit) struct rk_buf buf = {0};
+    put_head(&buf, origin, MVCC_CLASS_NUMBERED_WRITE);
+    rk_put_u64(&buf, number->session);
+    rk_put_u64(&buf, number->sequence);
+    return put_ops(&buf, ops, count);
+}
+
+struct rk_blob *mvcc_session_encode(const struct mvcc_origin *origin, enum mvcc_session_change change,
+                                    uint64_t session, uint32_t ms)
+{
+    RK_CLEANUP(rk_buf_deinit) struct rk_buf buf = {0};
+    put_head(&buf, origin, MVCC_CLASS_SESSION);
+    rk_put_u8(&buf, (uint8_t)change);
+    rk_put_u64(&buf, session);
+    rk_put_u32(&buf, ms);
     return rk_blob_copy(rk_buf_slice(&buf));
 }
 
@@ -163,6 +210,41 @@ static void get_op(struct rk_reader *r, struct mvcc_op *ret)
     }
 }
 
+static void get_ops(struct rk_reader *r, struct mvcc_command *ret)
+{
+    ret->fingerprint = ret->class == MVCC_CLASS_NUMBERED_WRITE && rk_reader_ok(r)
+                           ? rk_crc32c(0, rk_slice(r->pos, rk_reader_left(r)))
+                           : 0;
+    ret->count = rk_get_u32(r);
+    if (ret->count > RK_TXN_OPS_MAX)
+        rk_reader_fail(r);
+    for (uint32_t i = 0; rk_reader_ok(r) && i < ret->count; i++)
+        get_op(r, &ret->ops[i]);
+}
+
+static bool ms_ok(const struct mvcc_command *command)
+{
+    switch (command->change) {
+    case MVCC_SESSION_OPEN:
+        return command->number.session != 0 && command->ms >= RK_SESSION_TTL_MS_MIN &&
+               command->ms <= RK_SESSION_TTL_MS_MAX;
+    case MVCC_SESSION_END:
+        return command->ms == 0;
+    case MVCC_SESSION_TICK:
+        return command->ms <= RK_SESSION_TICK_MS_MAX && command->number.session == 0;
+    }
+    return false;
+}
+
+static void get_session(struct rk_reader *r, struct mvcc_command *ret)
+{
+    ret->change = (enum mvcc_session_change)rk_get_u8(r);
+    ret->number.session = rk_get_u64(r);
+    ret->ms = rk_get_u32(r);
+    if (!ms_ok(ret))
+        rk_reader_fail(r);
+}
+
 int mvcc_command_decode(struct rk_slice payload, struct mvcc_command *ret)
 {
     struct rk_reader r = rk_reader(payload);
@@ -171,11 +253,21 @@ int mvcc_command_decode(struct rk_slice payload, struct mvcc_command *ret)
     ret->origin.member = rk_get_u64(&r);
     ret->origin.incarnation = rk_get_u64(&r);
     ret->origin.sequence = rk_get_u64(&r);
-    ret->count = rk_get_u32(&r);
-    if (ret->count > RK_TXN_OPS_MAX)
+    ret->class = (enum mvcc_command_class)rk_get_u8(&r);
+    ret->number = (struct mvcc_number){0};
+    ret->count = 0;
+    if (ret->class == MVCC_CLASS_NUMBERED_WRITE) {
+        ret->number.session = rk_get_u64(&r);
+        ret->number.sequence = rk_get_u64(&r);
+        if (ret->number.sequence == 0)
+            return -EBADMSG;
+    }
+    if (ret->class == MVCC_CLASS_WRITE || ret->class == MVCC_CLASS_NUMBERED_WRITE)
+        get_ops(&r, ret);
+    else if (ret->class == MVCC_CLASS_SESSION)
+        get_session(&r, ret);
+    else
         return -EBADMSG;
-    for (uint32_t i = 0; i < ret->count && rk_reader_ok(&r); i++)
-        get_op(&r, &ret->ops[i]);
     return rk_reader_done(&r) ? 0 : -EBADMSG;
 }
 
@@ -214,6 +306,8 @@ bool mvcc_command_only_deletes(struct rk_slice payload)
 
     if (mvcc_command_decode(payload, &command) != 0)
         return false;
+    if (command.class == MVCC_CLASS_SESSION)
+        return command.change != MVCC_SESSION_OPEN;
     for (uint32_t i = 0; i < command.count; i++)
         if (command.ops[i].kind != MVCC_OP_DELETE)
             return false;

@@ -4,9 +4,20 @@
 
 #include "lib/mvcc/mvcc.h"
 
+enum mvcc_command_class { /* numbers are in the log: never reuse one */
+                          MVCC_CLASS_WRITE = 1,
+                          MVCC_CLASS_NUMBERED_WRITE = 2,
+                          MVCC_CLASS_SESSION = 3,
+};
+
 struct mvcc_command {
     struct mvcc_origin origin;
-    uint32_t count;
+    enum mvcc_command_class class;
+    struct mvcc_number number;       /* NUMBERED_WRITE; SESSION: the session */
+    enum mvcc_session_change change; /* SESSION */
+    uint32_t ms;
+    uint32_t fingerprint;               /* of count and ops: tells whether two commands ask for the same */
+    uint32_t count;                     /* 0 for SESSION */
     struct mvcc_op ops[RK_TXN_OPS_MAX]; /* views into the payload */
 };
 

@@ -87,6 +87,8 @@ static int mark(struct mvcc *mvcc)
     if (r == 0)
         r = del_meta(mvcc, MVCC_META_MEMBERS);
     if (r == 0)
+        r = del_meta(mvcc, MVCC_META_CLOCK);
+    if (r == 0)
         r = commit_txn(mvcc);
     return r == 0 ? flush(mvcc) : r;
 }
@@ -135,6 +137,7 @@ int mvcc_install_begin(struct mvcc *mvcc)
     mvcc->install = RK_NEW(struct mvcc_install);
     mvcc->install->verify = mvcc_verify_new();
     mvcc_verify_set_rows(mvcc->install->verify, install_row, mvcc);
+    mvcc_verify_set_once(mvcc->install->verify, &mvcc->once);
     mvcc->install_pending = true;
     mvcc->installs++;
     mvcc_reset(mvcc);
@@ -143,6 +146,10 @@ int mvcc_install_begin(struct mvcc *mvcc)
         r = wipe(mvcc, MVCC_TABLE_KEYS);
     if (r == 0)
         r = wipe(mvcc, MVCC_TABLE_REVS);
+    if (r == 0)
+        r = wipe(mvcc, MVCC_TABLE_ORIGINS);
+    if (r == 0)
+        r = wipe(mvcc, MVCC_TABLE_SESSIONS);
     return r < 0 ? mvcc_fail(mvcc, r) : 0;
 }
 

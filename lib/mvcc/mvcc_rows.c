@@ -35,8 +35,12 @@
  *
  * Table META has a row for each name below: "applied" (where the log was applied
  * up to, the revision, the number of live keys), "members" (an opaque block and
- * the entry that it came from) and, while a snapshot is being installed,
- * "installing". */
+ * the entry that it came from), "session-clock" (milliseconds, see mvcc_session.c)
+ * and, while a snapshot is being installed, "installing".
+ *
+ * Tables ORIGINS and SESSIONS have a row for each member that has proposed and each
+ * open client session: id (8 bytes) -> format, and what mvcc_dedup.c and
+ * mvcc_session.c write. */
 #include "lib/mvcc/mvcc_rows.h"
 
 #include <errno.h>
@@ -262,4 +266,22 @@ int mvcc_members_decode(struct rk_slice row_value, uint64_t *ret_index, struct r
     *ret_index = index;
     *ret_members = rk_get_bytes(&r, rk_reader_left(&r));
     return 0;
+}
+
+void mvcc_once_key(struct rk_buf *ret, uint32_t group, enum mvcc_table table, uint64_t id)
+{
+    mvcc_row_table(ret, group, table);
+    rk_put_u64(ret, id);
+}
+
+void mvcc_once_value(struct rk_buf *ret)
+{
+    rk_buf_clear(ret);
+    rk_put_u8(ret, ROW_FORMAT);
+}
+
+int mvcc_once_value_begin(struct rk_slice row_value, struct rk_reader *ret)
+{
+    *ret = rk_reader(row_value);
+    return rk_get_u8(ret) == ROW_FORMAT ? 0 : -EBADMSG;
 }

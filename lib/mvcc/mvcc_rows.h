@@ -6,11 +6,14 @@
 #define MVCC_ROWS_H
 
 #include "lib/base/rk_buf.h"
+#include "lib/base/rk_wire.h"
 
 enum mvcc_table { /* numbers are on disk: never reuse one */
                   MVCC_TABLE_META = 1,
                   MVCC_TABLE_KEYS = 2,
                   MVCC_TABLE_REVS = 3,
+                  MVCC_TABLE_ORIGINS = 4,
+                  MVCC_TABLE_SESSIONS = 5,
 };
 
 /* One version of one key. */
@@ -60,6 +63,7 @@ int mvcc_rev_decode(struct rk_slice row_key, struct rk_slice row_value, uint64_t
 #define MVCC_META_APPLIED    "applied"
 #define MVCC_META_MEMBERS    "members"
 #define MVCC_META_INSTALLING "installing"
+#define MVCC_META_CLOCK      "session-clock"
 
 struct mvcc_applied {
     uint64_t index, term, revision, keys;
@@ -69,6 +73,13 @@ void mvcc_applied_value(struct rk_buf *ret, const struct mvcc_applied *applied);
 int mvcc_applied_decode(struct rk_slice row_value, struct mvcc_applied *ret) RK_MUST_CHECK;
 void mvcc_mark_value(struct rk_buf *ret); /* of the row "installing": it is there or it is not */
 void mvcc_members_value(struct rk_buf *ret, uint64_t index, struct rk_slice members);
+/* Rows of the origins and the sessions: what the value holds behind its format byte is mvcc_once.h's
+ * business.
+ */
+void mvcc_once_key(struct rk_buf *ret, uint32_t group, enum mvcc_table table, uint64_t id);
+void mvcc_once_value(struct rk_buf *ret); /* the format byte alone: the caller appends */
+/* -EBADMSG, or the reader stands behind the format byte. */
+int mvcc_once_value_begin(struct rk_slice row_value, struct rk_reader *ret) RK_MUST_CHECK;
 int mvcc_members_decode(struct rk_slice row_value, uint64_t *ret_index,
                         struct rk_slice *ret_members) RK_MUST_CHECK;
 

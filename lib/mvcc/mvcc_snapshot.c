@@ -1,10 +1,11 @@
 /* lib/mvcc/mvcc_snapshot.c - writing a snapshot stream, slice by slice.
  *
- * Nothing is copied or held at the start: history is kept, so the state at a
+ * No keys are copied or held at the start: history is kept, so the state at a
  * revision can still be read when many more entries have been applied. Each call
  * opens a cursor, goes back to where the last one stopped and leaves out rows of
  * later revisions. (When history is compacted one day, the compaction has to stay
- * behind the oldest open snapshot.) */
+ * behind the oldest open snapshot.) What is kept for exactly-once has no history, and
+ * is small: that is copied. */
 #include <errno.h>
 
 #include "lib/base/rk_assert.h"
@@ -13,6 +14,8 @@
 
 /* Rows looked at in one call: bounds the time where all rows are newer than the snapshot. */
 #define LOOKED_MAX RK_RANGE_KEYS_MAX
+/* Of the first blocks in one call: a few large pieces, however small the caller's are. */
+#define HEAD_BYTES_MIN 65536u
 
 struct mvcc_snapshot {
     struct mvcc *mvcc;
@@ -21,11 +24,12 @@ struct mvcc_snapshot {
     struct rk_buf members;
     struct rk_buf position; /* row key to go on from */
     struct rk_buf table;    /* beginning of the row keys of the keys table */
+    struct rk_buf head;     /* first blocks: what must be as of now, and cannot be read later */
     struct rk_buf rows;     /* of the block that is being filled */
     struct rk_buf key_buf;
     uint64_t row_count;
     uint32_t crc;
-    bool head_written, rows_done, tail_written;
+    bool rows_done, tail_written;
 };
 
 int mvcc_snapshot_open(struct mvcc *mvcc, uint64_t cluster_id, struct mvcc_snapshot **ret)
@@ -49,6 +53,8 @@ int mvcc_snapshot_open(struct mvcc *mvcc, uint64_t cluster_id, struct mvcc_snaps
     };
     mvcc_row_table(&s->table, mvcc->group, MVCC_TABLE_KEYS);
     rk_buf_append_slice(&s->position, rk_buf_slice(&s->table));
+    mvcc_stream_put_head(&s->head, &s->info, &s->crc);
+    mvcc_once_put_blocks(&mvcc->once, &s->head, &s->crc);
     *ret = s;
     return 0;
 }
@@ -60,6 +66,7 @@ void mvcc_snapshot_close(struct mvcc_snapshot *snapshot)
     rk_buf_deinit(&snapshot->members);
     rk_buf_deinit(&snapshot->position);
     rk_buf_deinit(&snapshot->table);
+    rk_buf_deinit(&snapshot->head);
     rk_buf_deinit(&snapshot->rows);
     rk_buf_deinit(&snapshot->key_buf);
     free(snapshot);
@@ -130,16 +137,29 @@ static int write_blocks(struct mvcc_snapshot *s, size_t max_bytes, struct rk_buf
     return 0;
 }
 
+/* What was made at the start, in pieces. False: there is more of it. */
+static bool write_head(struct mvcc_snapshot *s, size_t max_bytes, struct rk_buf *out)
+{
+    struct rk_slice head = rk_buf_slice(&s->head);
+    size_t n = rk_min_u64(head.len, rk_max_u64(max_bytes, HEAD_BYTES_MIN));
+    if (n == 0)
+        return true;
+    rk_buf_append(out, head.data, n);
+    rk_buf_consume(&s->head, n);
+    if (s->head.len > 0)
+        return false;
+    rk_buf_deinit(&s->head);
+    return true;
+}
+
 int mvcc_snapshot_next(struct mvcc_snapshot *snapshot, size_t max_bytes, struct rk_buf *out)
 {
     struct mvcc_snapshot *s = snapshot;
     rk_assert(max_bytes > 0 && !s->tail_written);
     if (s->installs != s->mvcc->installs)
         return -ESTALE;
-    if (!s->head_written) {
-        mvcc_stream_put_head(out, &s->info, &s->crc);
-        s->head_written = true;
-    }
+    if (!write_head(s, max_bytes, out))
+        return 0;
     if (!s->rows_done) {
         int r = write_blocks(s, max_bytes, out);
         if (r < 0)

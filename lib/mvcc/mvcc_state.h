@@ -4,6 +4,7 @@
 
 #include "lib/base/rk_plant.h"
 #include "lib/mvcc/mvcc.h"
+#include "lib/mvcc/mvcc_once.h"
 #include "lib/mvcc/mvcc_rows.h"
 
 struct mvcc_install;
@@ -16,6 +17,7 @@ struct mvcc {
     struct mvcc_applied applied;
     uint64_t members_index;
     struct rk_buf members;
+    struct mvcc_once once;
 
     bool in_txn;
     bool applied_dirty, members_dirty;

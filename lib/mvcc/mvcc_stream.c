@@ -14,9 +14,16 @@
  *
  * First comes one block HEAD:
  *
- *     magic "raftkv-s", format (1 byte, 1), group (4), then 8 bytes each:
+ *     magic "raftkv-s", format (1 byte, 2), group (4), then 8 bytes each:
  *     cluster id, index, term, revision, live keys, entry of the members;
  *     members (length of 4 bytes and the bytes)
+ *
+ * then any number of blocks ONCE, each with at least one record of what has been
+ * applied (its origin) and answered (its session) already, in this order:
+ *
+ *     1, the milliseconds of the sessions' clock (8)     once, left out when 0
+ *     2, an origin   (see mvcc_dedup.c)                   by member
+ *     3, a session   (see mvcc_session.c)                 by id
  *
  * then any number of blocks ROWS, each with at least one row:
  *
@@ -40,7 +47,7 @@
 #include "lib/base/rk_crc32c.h"
 
 #define MAGIC         "raftkv-s"
-#define STREAM_FORMAT 1u
+#define STREAM_FORMAT 2u
 #define KIND_PUT      1u
 #define KIND_DELETE   2u
 
@@ -76,6 +83,11 @@ void mvcc_stream_put_head(struct rk_buf *out, const struct mvcc_snapshot_info *i
 void mvcc_stream_put_rows(struct rk_buf *out, struct rk_slice rows, uint32_t *crc)
 {
     put_block(out, MVCC_BLOCK_ROWS, rows, crc);
+}
+
+void mvcc_stream_put_once(struct rk_buf *out, struct rk_slice records, uint32_t *crc)
+{
+    put_block(out, MVCC_BLOCK_ONCE, records, crc);
 }
 
 void mvcc_stream_put_tail(struct rk_buf *out, uint64_t rows, uint32_t crc)

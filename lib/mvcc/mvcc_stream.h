@@ -15,6 +15,7 @@ enum mvcc_block { /* numbers are in files: never reuse one */
                   MVCC_BLOCK_HEAD = 1,
                   MVCC_BLOCK_ROWS = 2,
                   MVCC_BLOCK_TAIL = 3,
+                  MVCC_BLOCK_ONCE = 4,
 };
 
 struct mvcc_stream_tail {
@@ -25,6 +26,7 @@ struct mvcc_stream_tail {
 /* These append a whole block and carry the CRC over the stream on. */
 void mvcc_stream_put_head(struct rk_buf *out, const struct mvcc_snapshot_info *info, uint32_t *crc);
 void mvcc_stream_put_rows(struct rk_buf *out, struct rk_slice rows, uint32_t *crc);
+void mvcc_stream_put_once(struct rk_buf *out, struct rk_slice records, uint32_t *crc);
 void mvcc_stream_put_tail(struct rk_buf *out, uint64_t rows, uint32_t crc);
 /* Appends one row to the rows of a block to be. */
 void mvcc_stream_put_row(struct rk_buf *rows, const struct mvcc_row *row);

@@ -9,6 +9,7 @@
  *   - a put on a put keeps the create revision and counts the version up by one,
  *     a put on a tombstone creates the key again, a tombstone buries a put;
  *   - no revision is beyond the one in the head, or before the first change;
+ *   - what is kept for exactly-once is of this state and before, and bounded;
  *   - as many keys are alive at the end as the head says. */
 #include "lib/mvcc/mvcc_verify.h"
 
@@ -16,6 +17,7 @@
 
 #include "lib/base/rk_assert.h"
 #include "lib/base/rk_crc32c.h"
+#include "lib/mvcc/mvcc_once.h"
 #include "lib/mvcc/mvcc_stream.h"
 
 #define REVISION_OF_FIRST_CHANGE 2u
@@ -31,6 +33,8 @@ struct mvcc_verify {
     struct mvcc_row newer; /* the row before: key in newer_key, no value */
     struct rk_buf newer_key;
 
+    struct mvcc_once_seen once_seen;
+    struct mvcc_once *once; /* NULL */
     mvcc_row_fn row_fn;
     void *userdata;
 };
@@ -54,6 +58,11 @@ void mvcc_verify_set_rows(struct mvcc_verify *verify, mvcc_row_fn fn, void *user
 {
     verify->row_fn = fn;
     verify->userdata = userdata;
+}
+
+void mvcc_verify_set_once(struct mvcc_verify *verify, struct mvcc_once *once)
+{
+    verify->once = once;
 }
 
 bool mvcc_verify_complete(const struct mvcc_verify *verify)
@@ -135,6 +144,16 @@ static int see_head(struct mvcc_verify *v, struct rk_reader *r)
     return 0;
 }
 
+static int see_once(struct mvcc_verify *v, struct rk_reader *r)
+{
+    if (!v->have_head || v->row_count > 0 || rk_reader_left(r) == 0)
+        return -EBADMSG;
+    while (rk_reader_left(r) > 0)
+        if (mvcc_once_take_record(r, &v->once_seen, v->info.index, v->info.revision, v->once) < 0)
+            return -EBADMSG;
+    return 0;
+}
+
 static int see_rows(struct mvcc_verify *v, struct rk_reader *r)
 {
     if (!v->have_head || rk_reader_left(r) == 0)
@@ -171,6 +190,9 @@ static int see_block(struct mvcc_verify *v, struct rk_slice block)
     switch (rk_get_u8(&r)) {
     case MVCC_BLOCK_HEAD:
         result = see_head(v, &r);
+        break;
+    case MVCC_BLOCK_ONCE:
+        result = see_once(v, &r);
         break;
     case MVCC_BLOCK_ROWS:
         result = see_rows(v, &r);

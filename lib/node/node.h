@@ -111,6 +111,11 @@ void node_submit(struct node *node, struct node_call *call);
 
 /* Makes the body of a WRITE (origin filled in) or of a READ. */
 struct rk_blob *node_write_body(struct node *node, const struct mvcc_op *ops, uint32_t count);
+/* Of a WRITE with its number in a client session, and of a WRITE that opens or ends one. */
+struct rk_blob *node_numbered_body(struct node *node, const struct mvcc_number *number,
+                                   const struct mvcc_op *ops, uint32_t count);
+struct rk_blob *node_session_body(struct node *node, enum mvcc_session_change change, uint64_t session,
+                                  uint32_t ms);
 
 /* ---- status ------------------------------------------------------------------ */
 
@@ -138,6 +143,7 @@ struct node_status {
     struct node_peer_row peers[RK_MEMBERS_MAX]; /* leader only */
     uint32_t peer_count;
     uint64_t applied, revision, keys;
+    uint32_t sessions; /* of clients */
     uint64_t data_bytes, free_bytes;
     bool low_space;
     bool rebuilding;                   /* the rows come from a peer */

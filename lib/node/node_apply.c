@@ -139,6 +139,7 @@ static void give_back(struct node *node, struct node_apply_work *work)
     work->applied = meta.applied_index;
     work->revision = meta.revision;
     work->keys = meta.keys;
+    work->sessions = meta.sessions;
     rk_mailbox_push_always(&node->raft_box, &work->mail);
 }
 

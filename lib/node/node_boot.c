@@ -246,6 +246,7 @@ static void note_state(struct node *node, const struct mvcc_meta *meta, uint64_t
     node->group.applied = rebuilding ? 0 : meta->applied_index;
     node->group.revision = meta->revision;
     node->group.keys = meta->keys;
+    node->group.sessions = meta->sessions;
     if (rebuilding)
         node_cache_reset(&node->group.cache, last + 1);
 }
@@ -284,6 +285,7 @@ int node_load_group(struct node *node, char **ret_error)
     group->leader = 0;
     group->log_bytes = group->held_bytes = group->cut_target = 0;
     group->log_works = group->flushing = group->persisted_index = 0;
+    group->tick_us = 0;
     r = load(node, &scan, ret_error);
     scan_deinit(&scan);
     if (r == 0)

@@ -26,14 +26,36 @@ void node_call_free(struct node_call *call)
     free(call);
 }
 
-struct rk_blob *node_write_body(struct node *node, const struct mvcc_op *ops, uint32_t count)
+static struct mvcc_origin next_origin(struct node *node)
 {
-    struct mvcc_origin origin = {
+    return (struct mvcc_origin){
         .member = atomic_load(&node->member_id),
         .incarnation = atomic_load(&node->incarnation),
         .sequence = atomic_fetch_add(&node->sequence, 1) + 1,
     };
+}
+
+struct rk_blob *node_write_body(struct node *node, const struct mvcc_op *ops, uint32_t count)
+{
+    struct mvcc_origin origin = next_origin(node);
+
     return mvcc_command_encode(&origin, ops, count);
+}
+
+struct rk_blob *node_numbered_body(struct node *node, const struct mvcc_number *number,
+                                   const struct mvcc_op *ops, uint32_t count)
+{
+    struct mvcc_origin origin = next_origin(node);
+
+    return mvcc_numbered_encode(&origin, number, ops, count);
+}
+
+struct rk_blob *node_session_body(struct node *node, enum mvcc_session_change change, uint64_t session,
+                                  uint32_t ms)
+{
+    struct mvcc_origin origin = next_origin(node);
+
+    return mvcc_session_encode(&origin, change, session, ms);
 }
 
 /* A call of another host's: its answer is a message. */

@@ -96,6 +96,7 @@ struct node_apply_work {
     uint64_t peer, term, index, stream_id;
     /* on the way back */
     uint64_t applied, revision, keys;
+    uint32_t sessions;
     struct rk_blob *members;
     uint64_t members_index;
     int result;
@@ -176,6 +177,8 @@ struct node_group {
     uint64_t next_ticket;
     uint64_t handed;                          /* entries up to here were given to apply */
     uint64_t applied, revision, keys;         /* as apply last said */
+    uint32_t sessions;                        /* likewise */
+    uint64_t tick_us;                         /* we lead, and sessions' time is counted up to here; 0: not */
     uint64_t persisted_index, persisted_term; /* of this turn; 0 index: none */
     uint64_t flushing;                        /* a FLUSH is out; when it comes back the log is cut */
     uint64_t log_bytes;                       /* payload bytes appended since the last FLUSH */
@@ -406,6 +409,9 @@ void node_join_removed(struct node *node); /* the cluster has given us up before
 void node_lookup_housekeeping(struct node *node);
 bool node_lookup_reply(struct node *node, const struct node_message *reply); /* false: not to its question */
 void node_lookup_forget(struct node *node);
+
+/* node_session.c: time passes for client sessions */
+void node_session_housekeeping(struct node *node);
 
 /* node_cut.c: keeping the log short */
 void node_cut_start(struct node *node, struct node_call *call);

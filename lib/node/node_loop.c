@@ -48,6 +48,7 @@ static void on_apply_done(struct node *node, struct node_apply_work *work)
     }
     group->revision = work->revision;
     group->keys = work->keys;
+    group->sessions = work->sessions;
     if (work->applied > group->applied) {
         struct raft_event event = {.kind = RAFT_EVENT_APPLIED, .index = work->applied};
 
@@ -164,6 +165,7 @@ static void run_timers(struct node *node, uint64_t now_us)
             node_announce_members(node);
         }
         node_cut_housekeeping(node);
+        node_session_housekeeping(node);
         node_change_housekeeping(node);
         node_join_housekeeping(node);
         node_lookup_housekeeping(node);

@@ -200,6 +200,7 @@ static void tell_raft(struct node *node)
     note->term = meta.applied_term;
     note->revision = meta.revision;
     note->keys = meta.keys;
+    note->sessions = meta.sessions;
     note->members = rk_blob_copy(meta.members);
     note->members_index = meta.members_index;
     rk_mailbox_push_always(&node->raft_box, &note->mail);

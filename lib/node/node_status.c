@@ -45,6 +45,7 @@ struct node_status *node_make_status(struct node *node)
     add_peers(node, status);
     status->applied = node->group.applied;
     status->revision = node->group.revision;
+    status->sessions = node->group.sessions;
     status->keys = node->group.keys;
     status->data_bytes = store_rows_bytes(node->rows);
     status->free_bytes = store_space_free_bytes();

@@ -1,8 +1,11 @@
 /* lib/node/node_transport.h - what a node says to other hosts, and what it hears: data only, no sockets.
  *
  * lib/peer implements struct node_transport over TLS, a simulation over memory;
- * neither knows the node behind struct node_inlet. Messages may be lost,
- * duplicated and reordered; nothing waits for them. */
+ * neither knows the node behind struct node_inlet. Messages may be lost, duplicated
+ * and reordered; nothing waits for them. A write that comes twice is proposed twice
+ * and applied once (lib/mvcc/mvcc_dedup.c), though when one copy is refused the other
+ * may be applied still. Calls that change members are not known by an origin: a
+ * transport may not repeat those. */
 #ifndef NODE_TRANSPORT_H
 #define NODE_TRANSPORT_H
 

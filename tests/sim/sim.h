@@ -256,14 +256,19 @@ struct sim_op {
     uint64_t start_us, deadline_us; /* simulated time */
     uint64_t floor;                 /* the newest revision that anybody had been told of when it began */
     struct rk_blob *body;
-    uint64_t index; /* of the entry that it became; 0: none so far */
+    uint64_t index;   /* of the entry that it became first; 0: none so far */
+    uint32_t entries; /* that it became: its call may have been repeated on the way */
+    bool repeated;    /* it was; that one copy is refused says nothing of the other */
 };
 
 struct sim_op *sim_history_begin(struct sim *sim, struct sim_host *host, const struct node_call *call,
                                  uint32_t client);
 void sim_history_end(struct sim *sim, struct sim_op *op, const struct node_call *call, bool lost);
-/* An entry is committed; called in order of the index, before it is applied to the model. */
-void sim_history_committed(struct sim *sim, uint64_t index, struct rk_slice payload);
+/* An entry is committed, and the model has applied it; called in order of the index. raised: revisions that
+ * it made. */
+void sim_history_committed(struct sim *sim, uint64_t index, struct rk_slice payload, uint64_t raised);
+/* The network repeats the call of an operation. */
+void sim_history_repeated(struct sim *sim, struct rk_slice body);
 void sim_history_check_waiting(struct sim *sim);
 void sim_history_deinit(struct sim *sim);
 
@@ -290,7 +295,7 @@ struct sim_check {
     struct rk_map bodies;  /* hash of the body -> struct sim_op */
     struct sim_op *ops, **ops_tail;
     uint64_t op_count, told; /* told: the newest revision that anybody was told of */
-    uint64_t oks, refused, unknown, reads_ok;
+    uint64_t oks, refused, unknown, reads_ok, repeated;
 };
 
 #endif

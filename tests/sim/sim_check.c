@@ -69,15 +69,18 @@ static void model_apply(struct sim *sim, uint64_t index, uint64_t term, enum raf
     struct sim_check *check = sim->check;
     struct sim_model_at *at = model_next(check);
     RK_CLEANUP(rk_buf_deinit) struct rk_buf answer = {0};
+    struct mvcc_meta before, after;
 
     rk_assert(check->last == index);
     at->term = term;
     at->payload_hash = entry_hash((uint8_t)kind, payload);
     model_must(sim, mvcc_begin(check->mvcc), "begin a transaction");
     if (kind == RAFT_ENTRY_COMMAND) {
-        sim_history_committed(sim, index, payload);
+        mvcc_meta(check->mvcc, &before);
         model_must(sim, mvcc_apply_command(check->mvcc, index, term, payload, &answer), "apply");
+        mvcc_meta(check->mvcc, &after);
         at->answer = rk_blob_copy(rk_buf_slice(&answer));
+        sim_history_committed(sim, index, payload, after.revision - before.revision);
     } else if (kind == RAFT_ENTRY_MEMBERS) {
         model_must(sim, mvcc_apply_members(check->mvcc, index, term, payload), "apply members");
         model_must(sim, node_members_decode(payload, &check->members), "read members");

@@ -2,9 +2,10 @@
  *
  * The order of the log is the order in which writes happened, and every answer carries the
  * revision of the state that it speaks of. So a history is linearizable when
- *   - an acknowledged write is a committed entry, once, and its answer is the model's;
+ *   - an acknowledged write is a committed entry, has done its work once however often it was
+ *     proposed, and its answer is the model's;
  *   - a write that was refused ("nothing was done") is none, ever;
- *   - a write of unknown outcome is one entry or none;
+ *   - a write of unknown outcome has done its work once or never;
  *   - what a read shows is the model's state at the revision that it names;
  *   - whatever was told to anybody before an operation began is not newer than the state
  *     that the operation worked on (consistent reads and writes).
@@ -60,32 +61,70 @@ struct sim_op *sim_history_begin(struct sim *sim, struct sim_host *host, const s
 
 /* ---- writes ------------------------------------------------------------------------------------- */
 
-void sim_history_committed(struct sim *sim, uint64_t index, struct rk_slice payload)
+/* Whether the entry has done what it must: a first one its work, a repeated one nothing. The values that are
+ * put never repeat, so a put that does its work makes a revision. */
+static bool effect_ok(struct sim *sim, const struct sim_op *op, struct rk_slice payload, uint64_t raised)
+{
+    const struct sim_model_at *at = &sim->check->at[op->index];
+    struct mvcc_answer answer;
+
+    if (op->entries > 1)
+        return raised == 0;
+    if (mvcc_answer_decode(rk_blob_slice(at->answer), &answer) != 0)
+        return false;
+    if (answer.outcome != MVCC_OK) /* of an incarnation that is over: nobody waits any more */
+        return answer.outcome == MVCC_E_TOO_OLD && raised == 0;
+    return mvcc_command_only_deletes(payload) ? raised <= 1 : raised == 1;
+}
+
+void sim_history_committed(struct sim *sim, uint64_t index, struct rk_slice payload, uint64_t raised)
 {
     struct sim_op *op = rk_map_get(&sim->check->bodies, sim_hash(2, payload));
 
     if (!op)
         sim_fail(sim, "entry %" PRIu64 " is committed and nobody asked for it", index);
-    if (op->index != 0)
-        sim_fail(sim, "operation %" PRIu64 " is committed twice, at %" PRIu64 " and %" PRIu64, op->number,
-                 op->index, index);
     if (op->state == SIM_OP_REFUSED)
         sim_fail(sim, "operation %" PRIu64 " was refused, and is committed at %" PRIu64, op->number, index);
-    op->index = index;
+    if (op->entries++ == 0)
+        op->index = index;
+    else
+        sim->check->repeated++;
+    if (!effect_ok(sim, op, payload, raised))
+        sim_fail(sim, "entry %" PRIu64 ", operation %" PRIu64 " for the %u. time, made %" PRIu64 " revisions",
+                 index, op->number, op->entries, raised);
+}
+
+void sim_history_repeated(struct sim *sim, struct rk_slice body)
+{
+    struct sim_op *op = rk_map_get(&sim->check->bodies, sim_hash(2, body));
+
+    if (op)
+        op->repeated = true;
+}
+
+/* What the model answered; or, of a call that was repeated on the way, that it had been applied before. */
+static bool answer_ok(const struct sim_check *check, const struct sim_op *op, const struct node_call *call,
+                      struct mvcc_answer *ret)
+{
+    struct rk_blob *first = check->at[op->index].answer;
+
+    if (mvcc_answer_decode(rk_blob_slice(first), ret) != 0 || ret->outcome != MVCC_OK)
+        return false;
+    if (rk_slice_eq(rk_blob_slice(first), rk_blob_slice(call->answer)))
+        return true;
+    return op->entries > 1 && mvcc_answer_decode(rk_blob_slice(call->answer), ret) == 0 &&
+           ret->outcome == MVCC_E_APPLIED_BEFORE;
 }
 
 static void write_ok(struct sim *sim, struct sim_op *op, const struct node_call *call)
 {
     struct sim_check *check = sim->check;
-    const struct sim_model_at *at = &check->at[op->index];
     struct mvcc_answer answer;
 
     if (op->index == 0)
         sim_fail(sim, "operation %" PRIu64 " is acknowledged and not committed", op->number);
-    if (!rk_slice_eq(rk_blob_slice(at->answer), rk_blob_slice(call->answer)))
+    if (!answer_ok(check, op, call, &answer))
         sim_fail(sim, "operation %" PRIu64 " got another answer than the model gave", op->number);
-    if (mvcc_answer_decode(rk_blob_slice(call->answer), &answer) != 0 || answer.outcome != MVCC_OK)
-        sim_fail(sim, "operation %" PRIu64 " has a bad answer", op->number);
     if (check->at[op->index - 1].revision < op->floor)
         sim_fail(sim,
                  "operation %" PRIu64 " happened at revision %" PRIu64 ", but %" PRIu64
@@ -148,9 +187,9 @@ static void read_ok(struct sim *sim, struct sim_op *op, const struct node_call *
 
 /* ---- ending ---------------------------------------------------------------------------------------- */
 
-static enum sim_op_state state_of(const struct node_call *call, bool lost)
+static enum sim_op_state state_of(const struct sim_op *op, const struct node_call *call, bool lost)
 {
-    if (lost || call->outcome == NODE_E_TIMEOUT)
+    if (lost || call->outcome == NODE_E_TIMEOUT || (call->outcome != NODE_OK && op->repeated))
         return SIM_OP_UNKNOWN;
     return call->outcome == NODE_OK ? SIM_OP_OK : SIM_OP_REFUSED;
 }
@@ -169,7 +208,7 @@ void sim_history_end(struct sim *sim, struct sim_op *op, const struct node_call 
     if (op->returned)
         sim_fail(sim, "call %" PRIu64 " came back twice", op->number);
     op->returned = true;
-    op->state = state_of(call, lost);
+    op->state = state_of(op, call, lost);
     sim_note(sim, lost ? "lost answer" : "answer", op->number, call->outcome, op->index);
     if (late(sim, op))
         sim_fail(sim, "call %" PRIu64 " (kind %d) came back %" PRIu64 " us after its deadline", op->number,

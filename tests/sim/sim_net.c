@@ -137,6 +137,12 @@ static void unreachable(struct sim_host *caller, const struct node_message *lost
     give(caller, reply);
 }
 
+static bool may_repeat(const struct node_message *m)
+{
+    return m->kind == NODE_MSG_RAFT ||
+           (m->kind == NODE_MSG_CALL && (m->call_kind & 0xffff) <= NODE_CALL_READ);
+}
+
 static void send_one(struct sim_host *from, const struct node_message *m)
 {
     struct sim *sim = from->sim;
@@ -152,9 +158,12 @@ static void send_one(struct sim_host *from, const struct node_message *m)
     if (from->links[to->number].cut || sim_below(sim, 1000000) < sim->tune.loss_ppm)
         return;
     post(from, to, copy_message(m, from->directory.self_id), from->directory.self_id);
-    /* A connection does not repeat itself; raft must not mind. */
-    if (m->kind == NODE_MSG_RAFT && sim_below(sim, 1000000) < sim->tune.duplicate_ppm)
-        post(from, to, copy_message(m, from->directory.self_id), from->directory.self_id);
+    /* A connection does not repeat itself; neither raft nor applying must mind. */
+    if (!may_repeat(m) || sim_below(sim, 1000000) >= sim->tune.duplicate_ppm)
+        return;
+    if (m->kind == NODE_MSG_CALL)
+        sim_history_repeated(sim, rk_blob_slice(m->body));
+    post(from, to, copy_message(m, from->directory.self_id), from->directory.self_id);
 }
 
 static void answer_oneshot(struct sim_host *from, const struct node_message *m)

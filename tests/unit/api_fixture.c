@@ -105,7 +105,8 @@ void bench_send(struct bench *bench, const char *method, const char *target, con
 {
     struct rk_buf bytes = {0};
 
-    rk_buf_printf(&bytes, "%s %s HTTP/1.1\r\nhost: h\r\ncontent-length: %zu\r\n\r\n", method, target, len);
+    rk_buf_printf(&bytes, "%s %s HTTP/1.1\r\nhost: h\r\ncontent-length: %zu\r\n%s\r\n", method, target, len,
+                  bench->extra);
     rk_buf_append(&bytes, body, len);
     assert_int_equal(http_session_feed(bench->client.session, rk_buf_slice(&bytes), now_us()), 0);
     rk_buf_deinit(&bytes);
@@ -195,6 +196,17 @@ unsigned ask_http_bytes(struct bench *bench, const char *method, const char *tar
 unsigned ask_http(struct bench *bench, const char *method, const char *target, const char *body)
 {
     return ask_http_bytes(bench, method, target, body ? body : "", body ? strlen(body) : 0);
+}
+
+unsigned ask_numbered(struct bench *bench, const char *method, const char *target, const char *body,
+                      const char *session, const char *sequence)
+{
+    snprintf(bench->extra, sizeof(bench->extra), "%s%s%s%s%s%s", session ? "raftkv-session: " : "",
+             session ? session : "", session ? "\r\n" : "", sequence ? "Raftkv-Sequence: " : "",
+             sequence ? sequence : "", sequence ? "\r\n" : "");
+    ask_http(bench, method, target, body);
+    bench->extra[0] = '\0';
+    return bench->status;
 }
 
 const char *text_in(struct bench *bench, const char *name)

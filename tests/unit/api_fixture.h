@@ -23,6 +23,7 @@ struct bench {
     struct rk_mailbox box;
     struct api *api;
     struct client client;
+    char extra[256]; /* header lines that go with requests */
     /* the last answer */
     unsigned status;
     char head[2048];
@@ -43,6 +44,9 @@ bool bench_pump(struct bench *bench, bool (*done)(struct bench *bench));
 unsigned ask_http(struct bench *bench, const char *method, const char *target, const char *body);
 unsigned ask_http_bytes(struct bench *bench, const char *method, const char *target, const void *body,
                         size_t len);
+/* The same with a write's number in a session; NULL leaves the header out. */
+unsigned ask_numbered(struct bench *bench, const char *method, const char *target, const char *body,
+                      const char *session, const char *sequence);
 /* Expects an error answer of this code. */
 void refused_as(struct bench *bench, unsigned status, const char *code);
 bool answer_whole(struct bench *bench);

@@ -315,7 +315,7 @@ static void a_row_that_cannot_be_read_stops_the_group(void **state)
     mvcc_row_key(&key, FIXTURE_GROUP, rk_slice_str("a"), 2, 0);
     put_raw(f, &key, "nonsense");
     const struct mvcc_op op = fixture_put("a", "2");
-    const struct mvcc_origin origin = {1, 1, 1};
+    const struct mvcc_origin origin = {1, 2, 9};
     struct rk_blob *command = mvcc_command_encode(&origin, &op, 1);
     assert_int_equal(mvcc_begin(f->mvcc), 0);
     assert_int_equal(mvcc_apply_command(f->mvcc, 2, FIXTURE_TERM, rk_blob_slice(command), &bytes), -EBADMSG);

@@ -120,6 +120,57 @@ static void commands_come_back_with_their_origin(void **state)
     assert_true(rk_slice_eq_str(command.ops[2].key, "one") && command.ops[2].end.len == 0);
 }
 
+static void a_numbered_write_carries_its_session(void **state)
+{
+    (void)state;
+    const struct mvcc_origin origin = {11, 22, 33}, again = {12, 1, 1};
+    const struct mvcc_number number = {.session = 7, .sequence = 8}, bad = {.session = 7, .sequence = 0};
+    const struct mvcc_op op = put("key", "value"), other = put("key", "valuf");
+    struct rk_blob *blobs[] = {
+        mvcc_numbered_encode(&origin, &number, &op, 1), mvcc_numbered_encode(&again, &number, &op, 1),
+        mvcc_numbered_encode(&origin, &number, &other, 1), mvcc_numbered_encode(&origin, &bad, &op, 1)};
+    struct mvcc_command commands[3], command;
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(mvcc_command_decode(rk_blob_slice(blobs[i]), &commands[i]), 0);
+    assert_true(commands[0].number.session == 7 && commands[0].number.sequence == 8);
+    assert_true(commands[0].count == 1 && rk_slice_eq_str(commands[0].ops[0].value, "value"));
+    /* Who proposed it does not count; what it asks for does. */
+    assert_int_equal(commands[0].fingerprint, commands[1].fingerprint);
+    assert_int_not_equal(commands[0].fingerprint, commands[2].fingerprint);
+    assert_int_equal(mvcc_command_decode(rk_blob_slice(blobs[3]), &command), -EBADMSG);
+    for (size_t i = 0; i < 4; i++)
+        rk_blob_unref(blobs[i]);
+}
+
+static int decode_session(enum mvcc_session_change change, uint64_t session, uint32_t ms)
+{
+    const struct mvcc_origin origin = {11, 22, 33};
+    RK_CLEANUP(rk_blob_unrefp) struct rk_blob *blob = mvcc_session_encode(&origin, change, session, ms);
+    struct mvcc_command command;
+    int r = mvcc_command_decode(rk_blob_slice(blob), &command);
+    if (r == 0)
+        assert_true(command.change == change && command.number.session == session && command.ms == ms &&
+                    command.count == 0);
+    assert_int_equal(mvcc_command_only_deletes(rk_blob_slice(blob)), r == 0 && change != MVCC_SESSION_OPEN);
+    return r;
+}
+
+static void changes_of_sessions_keep_to_their_limits(void **state)
+{
+    (void)state;
+    assert_int_equal(decode_session(MVCC_SESSION_OPEN, 5, RK_SESSION_TTL_MS_MIN), 0);
+    assert_int_equal(decode_session(MVCC_SESSION_OPEN, 5, RK_SESSION_TTL_MS_MAX), 0);
+    assert_int_equal(decode_session(MVCC_SESSION_OPEN, 5, RK_SESSION_TTL_MS_MIN - 1), -EBADMSG);
+    assert_int_equal(decode_session(MVCC_SESSION_OPEN, 5, RK_SESSION_TTL_MS_MAX + 1), -EBADMSG);
+    assert_int_equal(decode_session(MVCC_SESSION_OPEN, 0, RK_SESSION_TTL_MS), -EBADMSG);
+    assert_int_equal(decode_session(MVCC_SESSION_END, 5, 0), 0);
+    assert_int_equal(decode_session(MVCC_SESSION_END, 5, 1), -EBADMSG);
+    assert_int_equal(decode_session(MVCC_SESSION_TICK, 0, RK_SESSION_TICK_MS_MAX), 0);
+    assert_int_equal(decode_session(MVCC_SESSION_TICK, 0, RK_SESSION_TICK_MS_MAX + 1), -EBADMSG);
+    assert_int_equal(decode_session(MVCC_SESSION_TICK, 5, 0), -EBADMSG);
+    assert_int_equal(decode_session((enum mvcc_session_change)4, 5, 0), -EBADMSG);
+}
+
 static void a_cut_or_longer_command_is_refused(void **state)
 {
     (void)state;
@@ -143,12 +194,13 @@ static void a_later_version_and_too_many_operations_are_refused(void **state)
     (void)state;
     RK_CLEANUP(rk_blob_unrefp) struct rk_blob *blob = example();
     struct mvcc_command command;
+    blob->data[0] = 3;
+    assert_int_equal(mvcc_command_decode(rk_blob_slice(blob), &command), -EBADMSG);
     blob->data[0] = 2;
+    assert_int_equal(mvcc_command_decode(rk_blob_slice(blob), &command), 0);
+    rk_store_u32(blob->data + 26, RK_TXN_OPS_MAX + 1);
     assert_int_equal(mvcc_command_decode(rk_blob_slice(blob), &command), -EBADMSG);
-    blob->data[0] = 1;
-    rk_store_u32(blob->data + 25, RK_TXN_OPS_MAX + 1);
-    assert_int_equal(mvcc_command_decode(rk_blob_slice(blob), &command), -EBADMSG);
-    rk_store_u32(blob->data + 25, UINT32_MAX);
+    rk_store_u32(blob->data + 26, UINT32_MAX);
     assert_int_equal(mvcc_command_decode(rk_blob_slice(blob), &command), -EBADMSG);
 }
 
@@ -189,7 +241,7 @@ static void answers_come_back_and_damage_is_refused(void **state)
 static void every_outcome_has_a_sentence(void **state)
 {
     (void)state;
-    for (int outcome = MVCC_OK; outcome <= MVCC_E_COMPACTED + 1; outcome++) {
+    for (int outcome = MVCC_OK; outcome <= MVCC_E_SEQUENCE_REUSED + 1; outcome++) {
         const char *text = mvcc_outcome_text((enum mvcc_command_outcome)outcome);
         assert_true(strlen(text) > 10 && text[strlen(text) - 1] != '.');
     }
@@ -203,6 +255,8 @@ int main(void)
         cmocka_unit_test(operations_are_counted),
         cmocka_unit_test(a_key_is_put_once_and_not_deleted_too),
         cmocka_unit_test(commands_come_back_with_their_origin),
+        cmocka_unit_test(a_numbered_write_carries_its_session),
+        cmocka_unit_test(changes_of_sessions_keep_to_their_limits),
         cmocka_unit_test(a_cut_or_longer_command_is_refused),
         cmocka_unit_test(a_later_version_and_too_many_operations_are_refused),
         cmocka_unit_test(damaged_bytes_never_lead_outside_the_payload),

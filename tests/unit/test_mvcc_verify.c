@@ -214,7 +214,7 @@ static void a_later_format_is_refused(void **state)
     const struct mvcc_snapshot_info info = {.group = 1, .revision = 9};
     uint32_t crc = 0;
     mvcc_stream_put_head(&stream, &info, &crc);
-    stream.data[MVCC_BLOCK_HEADER + 9] = 2;
+    stream.data[MVCC_BLOCK_HEADER + 9] = 3;
     put_block(&bad, rk_slice(stream.data + MVCC_BLOCK_HEADER, stream.len - MVCC_BLOCK_HEADER), &crc);
     assert_int_equal(fixture_verify(rk_buf_slice(&bad), 100), -EBADMSG);
 }
