@@ -27,7 +27,7 @@
 #define RK_ORIGINS_MAX 64u
 /* Proposals of one origin that may overtake each other: a host has a few threads that number them, and one
  * that is held up for some milliseconds is overtaken by what the others propose meanwhile. */
-#define RK_ORIGIN_WINDOW 2048u
+#define RK_ORIGIN_WINDOW 1024u
 /* Client sessions: together with the window they bound what a snapshot copies when it begins. An answer has
  * some 16 bytes, 1 KiB at worst. */
 #define RK_SESSIONS_MAX       1024u

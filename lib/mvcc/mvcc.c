@@ -58,6 +58,13 @@ static int get_meta(struct mvcc *mvcc, const char *name)
     return r == 0 ? 1 : mvcc_store_error(r);
 }
 
+static int load_applied(struct mvcc *mvcc)
+{
+    struct rk_slice hot;
+    int r = mvcc_applied_decode(rk_buf_slice(&mvcc->row_value), &mvcc->applied, &hot);
+    return r < 0 ? r : mvcc_once_get_hot(&mvcc->once, mvcc->applied.index, hot);
+}
+
 static int load_members(struct mvcc *mvcc)
 {
     int r = get_meta(mvcc, MVCC_META_MEMBERS);
@@ -119,7 +126,7 @@ static int load(struct mvcc *mvcc)
         return r;
     bool have_meta = r > 0;
     if (have_meta) {
-        r = mvcc_applied_decode(rk_buf_slice(&mvcc->row_value), &mvcc->applied);
+        r = load_applied(mvcc);
         if (r == 0)
             r = load_members(mvcc);
         if (r == 0)
@@ -184,6 +191,7 @@ int mvcc_put_meta(struct mvcc *mvcc)
     int r = 0;
     if (mvcc->applied_dirty) {
         mvcc_applied_value(&mvcc->row_value, &mvcc->applied);
+        mvcc_once_put_hot(&mvcc->once, &mvcc->row_value);
         r = put_meta_row(mvcc, MVCC_META_APPLIED);
     }
     if (r == 0 && mvcc->members_dirty) {

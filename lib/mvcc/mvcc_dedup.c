@@ -54,6 +54,7 @@ static void forget_oldest(struct mvcc_once *once)
         if (!oldest || origin->last_index < oldest->last_index)
             oldest = origin;
     }
+    rk_assert(!oldest->hot);
     rk_map_remove(&once->origins, oldest->member);
     rk_list_remove(&oldest->link);
     rk_list_push_back(&once->gone_origins, &oldest->link);
@@ -65,6 +66,7 @@ static struct mvcc_origin_state *make(struct mvcc_once *once, uint64_t member)
     if (once->origins.count >= RK_ORIGINS_MAX)
         forget_oldest(once);
     made->member = member;
+    memset(made->seen, 0xff, sizeof(made->seen)); /* numbers before 1: there are none to come */
     rk_list_init(&made->link);
     rk_map_put(&once->origins, member, made);
     return made;
@@ -80,13 +82,44 @@ static void raise_highest(struct mvcc_origin_state *origin, uint64_t sequence)
     origin->highest = sequence;
 }
 
+static void change_row(struct mvcc_once *once, struct mvcc_origin_state *origin, bool hot)
+{
+    origin->hot = hot;
+    if (rk_list_empty(&origin->link))
+        rk_list_push_back(&once->dirty_origins, &origin->link);
+}
+
+static void heat(struct mvcc_once *once, struct mvcc_origin_state *origin)
+{
+    uint32_t at = 0;
+    while (at < once->hot_count && once->hot[at] != origin)
+        at++;
+    if (at == MVCC_ONCE_HOT)
+        change_row(once, once->hot[--at], false);
+    else if (at == once->hot_count)
+        once->hot_count++;
+    for (; at > 0; at--)
+        once->hot[at] = once->hot[at - 1];
+    once->hot[0] = origin;
+    if (!origin->hot)
+        change_row(once, origin, true);
+}
+
+bool mvcc_dedup_add(struct mvcc_once *once, struct mvcc_origin_state *origin)
+{
+    if (rk_map_get(&once->origins, origin->member))
+        return false;
+    rk_map_put(&once->origins, origin->member, origin);
+    return true;
+}
+
 void mvcc_dedup_take(struct mvcc_once *once, uint64_t index, const struct mvcc_origin *origin)
 {
     struct mvcc_origin_state *known = rk_map_get(&once->origins, origin->member);
     if (!known)
         known = make(once, origin->member);
     if (origin->incarnation > known->incarnation) {
-        memset(known->seen, 0, sizeof(known->seen));
+        memset(known->seen, 0xff, sizeof(known->seen));
         known->highest = 0;
     }
     known->incarnation = origin->incarnation;
@@ -94,18 +127,24 @@ void mvcc_dedup_take(struct mvcc_once *once, uint64_t index, const struct mvcc_o
     if (origin->sequence > known->highest)
         raise_highest(known, origin->sequence);
     *word(known, origin->sequence) |= bit(origin->sequence);
-    if (rk_list_empty(&known->link))
-        rk_list_push_back(&once->dirty_origins, &known->link);
+    heat(once, known);
 }
 
+/* Nearly always all of a word was seen: those are left out. */
 void mvcc_dedup_put(struct rk_buf *out, const struct mvcc_origin_state *origin)
 {
+    uint16_t holes = 0;
     rk_put_u64(out, origin->member);
     rk_put_u64(out, origin->incarnation);
     rk_put_u64(out, origin->highest);
     rk_put_u64(out, origin->last_index);
     for (size_t i = 0; i < RK_ARRAY_LEN(origin->seen); i++)
-        rk_put_u64(out, origin->seen[i]);
+        if (origin->seen[i] != UINT64_MAX)
+            holes |= (uint16_t)(1u << i);
+    rk_put_u16(out, holes);
+    for (size_t i = 0; i < RK_ARRAY_LEN(origin->seen); i++)
+        if (origin->seen[i] != UINT64_MAX)
+            rk_put_u64(out, origin->seen[i]);
 }
 
 int mvcc_dedup_get(struct rk_reader *r, struct mvcc_origin_state **ret)
@@ -114,8 +153,13 @@ int mvcc_dedup_get(struct rk_reader *r, struct mvcc_origin_state **ret)
     got.incarnation = rk_get_u64(r);
     got.highest = rk_get_u64(r);
     got.last_index = rk_get_u64(r);
-    for (size_t i = 0; i < RK_ARRAY_LEN(got.seen); i++)
-        got.seen[i] = rk_get_u64(r);
+    uint16_t holes = rk_get_u16(r);
+    for (size_t i = 0; i < RK_ARRAY_LEN(got.seen); i++) {
+        bool hole = holes & 1u << i;
+        got.seen[i] = hole ? rk_get_u64(r) : UINT64_MAX;
+        if (hole && got.seen[i] == UINT64_MAX)
+            return -EBADMSG;
+    }
     if (!rk_reader_ok(r) || got.last_index == 0 || !(*word(&got, got.highest) & bit(got.highest)))
         return -EBADMSG;
     struct mvcc_origin_state *made = RK_NEW(struct mvcc_origin_state);
@@ -124,3 +168,5 @@ int mvcc_dedup_get(struct rk_reader *r, struct mvcc_origin_state **ret)
     *ret = made;
     return 0;
 }
+
+_Static_assert(RK_ORIGIN_WINDOW / 64 <= 16, "a bit for each word");

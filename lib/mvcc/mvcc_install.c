@@ -184,6 +184,7 @@ static void take_meta(struct mvcc *mvcc, const struct mvcc_snapshot_info *info)
         .index = info->index, .term = info->term, .revision = info->revision, .keys = info->keys};
     if (info->members_index > 0 || info->members.len > 0)
         mvcc_set_members(mvcc, info->members_index, info->members);
+    mvcc_once_heat(&mvcc->once);
     mvcc->applied_dirty = info->index > 0 || mvcc->members_dirty;
 }
 

@@ -113,17 +113,22 @@ static int del_gone(struct mvcc *mvcc)
     return r;
 }
 
+static int put_origin(struct mvcc *mvcc, const struct mvcc_origin_state *origin)
+{
+    if (origin->hot)
+        return del_row(mvcc, MVCC_TABLE_ORIGINS, origin->member);
+    mvcc_once_key(&mvcc->row_key, mvcc->group, MVCC_TABLE_ORIGINS, origin->member);
+    mvcc_once_value(&mvcc->row_value);
+    mvcc_dedup_put(&mvcc->row_value, origin);
+    return put_row(mvcc);
+}
+
 static int put_origins(struct mvcc *mvcc)
 {
     struct rk_list *it;
     int r = 0;
-    while (r == 0 && (it = rk_list_pop_front(&mvcc->once.dirty_origins))) {
-        const struct mvcc_origin_state *origin = RK_LIST_ITEM(it, struct mvcc_origin_state, link);
-        mvcc_once_key(&mvcc->row_key, mvcc->group, MVCC_TABLE_ORIGINS, origin->member);
-        mvcc_once_value(&mvcc->row_value);
-        mvcc_dedup_put(&mvcc->row_value, origin);
-        r = put_row(mvcc);
-    }
+    while (r == 0 && (it = rk_list_pop_front(&mvcc->once.dirty_origins)))
+        r = put_origin(mvcc, RK_LIST_ITEM(it, struct mvcc_origin_state, link));
     return r;
 }
 
@@ -180,13 +185,14 @@ static int take_origin(struct rk_reader *r, uint64_t index, struct mvcc_once *in
     struct mvcc_origin_state *origin;
     if (mvcc_dedup_get(r, &origin) < 0)
         return -EBADMSG;
-    bool good = origin->last_index <= index;
-    if (!good || !into) {
+    if (origin->last_index > index || (into && !mvcc_dedup_add(into, origin))) {
         free(origin);
-        return good ? 0 : -EBADMSG;
+        return -EBADMSG;
     }
-    rk_assert(!rk_map_put(&into->origins, origin->member, origin));
-    rk_list_push_back(&into->dirty_origins, &origin->link);
+    if (into)
+        rk_list_push_back(&into->dirty_origins, &origin->link);
+    else
+        free(origin);
     return 0;
 }
 
@@ -252,6 +258,56 @@ int mvcc_once_take_record(struct rk_reader *r, struct mvcc_once_seen *seen, uint
     return -EBADMSG;
 }
 
+/* ---- hot origins ------------------------------------------------------------------------------ */
+
+static struct mvcc_origin_state *latest_cold(const struct mvcc_once *once)
+{
+    struct mvcc_origin_state *latest = NULL;
+    struct rk_map_slot *slot;
+    size_t cursor = 0;
+    while ((slot = rk_map_next(&once->origins, &cursor))) {
+        struct mvcc_origin_state *origin = slot->value;
+        if (!origin->hot && (!latest || origin->last_index > latest->last_index))
+            latest = origin;
+    }
+    return latest;
+}
+
+/* Which origins are hot follows from when they proposed, so nothing else has to say it. */
+void mvcc_once_heat(struct mvcc_once *once)
+{
+    struct mvcc_origin_state *hot[MVCC_ONCE_HOT];
+    uint32_t count = 0;
+    while (count < MVCC_ONCE_HOT && (hot[count] = latest_cold(once)))
+        hot[count++]->hot = true;
+    for (uint32_t i = 0; i < count; i++)
+        once->hot[i] = hot[i];
+    once->hot_count = count;
+}
+
+/* In an order that changes rarely: what is equal to the row before is not logged again. */
+void mvcc_once_put_hot(const struct mvcc_once *once, struct rk_buf *out)
+{
+    const struct mvcc_origin_state *sorted[MVCC_ONCE_HOT];
+    for (uint32_t i = 0; i < once->hot_count; i++) {
+        uint32_t at = i;
+        for (; at > 0 && sorted[at - 1]->member > once->hot[i]->member; at--)
+            sorted[at] = sorted[at - 1];
+        sorted[at] = once->hot[i];
+    }
+    for (uint32_t i = 0; i < once->hot_count; i++)
+        mvcc_dedup_put(out, sorted[i]);
+}
+
+int mvcc_once_get_hot(struct mvcc_once *once, uint64_t index, struct rk_slice bytes)
+{
+    struct rk_reader r = rk_reader(bytes);
+    while (rk_reader_left(&r) > 0)
+        if (once->origins.count >= MVCC_ONCE_HOT || take_origin(&r, index, once) < 0)
+            return -EBADMSG;
+    return 0;
+}
+
 /* ---- at open ------------------------------------------------------------------------------------ */
 
 static int load_row(struct mvcc *mvcc, enum mvcc_table table, struct rk_slice key, struct rk_slice value)
@@ -314,6 +370,7 @@ int mvcc_once_load(struct mvcc *mvcc)
         r = load_table(mvcc, MVCC_TABLE_ORIGINS);
     if (r == 0)
         r = load_table(mvcc, MVCC_TABLE_SESSIONS);
+    mvcc_once_heat(&mvcc->once);
     all_clean(&mvcc->once.dirty_origins);
     all_clean(&mvcc->once.dirty_sessions);
     return r;

@@ -23,7 +23,8 @@ struct mvcc_origin_state {
     uint64_t last_index; /* of the entry that was applied last */
     /* Bit (sequence % RK_ORIGIN_WINDOW) of those from highest - RK_ORIGIN_WINDOW + 1 to highest. */
     uint64_t seen[RK_ORIGIN_WINDOW / 64];
-    struct rk_list link; /* in mvcc_once.dirty_origins */
+    bool hot;
+    struct rk_list link; /* in mvcc_once.dirty_origins, or in gone_origins */
 };
 
 struct mvcc_session_answer {
@@ -44,11 +45,18 @@ struct mvcc_session {
     struct rk_list link; /* in mvcc_once.dirty_sessions, or in gone_sessions */
 };
 
+/* Almost every transaction would have to write the row of an origin. So those that proposed last are kept in
+ * the row of the applied index, which is written each time anyway, and have no row of their own. */
+#define MVCC_ONCE_HOT 8u
+
 struct mvcc_once {
     struct rk_map origins, sessions;
+    struct mvcc_origin_state *hot[MVCC_ONCE_HOT]; /* by last_index, the latest first */
+    uint32_t hot_count;
     uint64_t clock_ms;
     bool clock_dirty;
-    struct rk_list dirty_origins, dirty_sessions;
+    struct rk_list dirty_origins; /* that need a row of their own now, or none any more */
+    struct rk_list dirty_sessions;
     struct rk_list gone_origins, gone_sessions; /* rows to delete; of no map any more */
 };
 
@@ -67,7 +75,12 @@ void mvcc_once_done(struct mvcc_once *once, uint64_t index, const struct mvcc_co
 struct mvcc;
 /* All rows of the tables, at open. -EBADMSG for rows that contradict themselves or the applied index. */
 int mvcc_once_load(struct mvcc *mvcc) RK_MUST_CHECK;
-/* What has changed, in the open transaction. */
+/* The origins that are kept with the applied index: for the end of its row, and from there. */
+void mvcc_once_put_hot(const struct mvcc_once *once, struct rk_buf *out);
+int mvcc_once_get_hot(struct mvcc_once *once, uint64_t index, struct rk_slice bytes) RK_MUST_CHECK;
+/* Finds the hot ones among all, after they were read. */
+void mvcc_once_heat(struct mvcc_once *once);
+/* What else has changed, in the open transaction. */
 int mvcc_once_put(struct mvcc *mvcc) RK_MUST_CHECK;
 
 /* A record of a snapshot stream; they come in the order of the kinds, and by id within one. */
@@ -94,6 +107,8 @@ int mvcc_once_take_record(struct rk_reader *r, struct mvcc_once_seen *seen, uint
 enum mvcc_dedup { MVCC_DEDUP_NEW, MVCC_DEDUP_SEEN, MVCC_DEDUP_OLD };
 enum mvcc_dedup mvcc_dedup_check(const struct mvcc_once *once, const struct mvcc_origin *origin);
 void mvcc_dedup_take(struct mvcc_once *once, uint64_t index, const struct mvcc_origin *origin);
+/* One that was read, and is in no map yet. False: there is one of this member. */
+bool mvcc_dedup_add(struct mvcc_once *once, struct mvcc_origin_state *origin);
 void mvcc_dedup_put(struct rk_buf *out, const struct mvcc_origin_state *origin);
 /* 0 or -EBADMSG; *ret is heap, in no map and no list. */
 int mvcc_dedup_get(struct rk_reader *r, struct mvcc_origin_state **ret) RK_MUST_CHECK;

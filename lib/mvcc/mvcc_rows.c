@@ -34,12 +34,13 @@
  * part of a snapshot.
  *
  * Table META has a row for each name below: "applied" (where the log was applied
- * up to, the revision, the number of live keys), "members" (an opaque block and
+ * up to, the revision, the number of live keys; then the origins that proposed last,
+ * as mvcc_dedup.c writes them), "members" (an opaque block and
  * the entry that it came from), "session-clock" (milliseconds, see mvcc_session.c)
  * and, while a snapshot is being installed, "installing".
  *
- * Tables ORIGINS and SESSIONS have a row for each member that has proposed and each
- * open client session: id (8 bytes) -> format, and what mvcc_dedup.c and
+ * Tables ORIGINS and SESSIONS have a row for each other member that has proposed, and
+ * for each open client session: id (8 bytes) -> format, and what mvcc_dedup.c and
  * mvcc_session.c write. */
 #include "lib/mvcc/mvcc_rows.h"
 
@@ -228,7 +229,7 @@ void mvcc_applied_value(struct rk_buf *ret, const struct mvcc_applied *applied)
     rk_put_u64(ret, applied->keys);
 }
 
-int mvcc_applied_decode(struct rk_slice row_value, struct mvcc_applied *ret)
+int mvcc_applied_decode(struct rk_slice row_value, struct mvcc_applied *ret, struct rk_slice *ret_rest)
 {
     struct rk_reader r = rk_reader(row_value);
     uint8_t format = rk_get_u8(&r);
@@ -236,8 +237,9 @@ int mvcc_applied_decode(struct rk_slice row_value, struct mvcc_applied *ret)
     applied.term = rk_get_u64(&r);
     applied.revision = rk_get_u64(&r);
     applied.keys = rk_get_u64(&r);
-    if (!rk_reader_done(&r) || format != ROW_FORMAT || applied.revision == 0)
+    if (!rk_reader_ok(&r) || format != ROW_FORMAT || applied.revision == 0)
         return -EBADMSG;
+    *ret_rest = rk_get_bytes(&r, rk_reader_left(&r));
     *ret = applied;
     return 0;
 }

@@ -70,7 +70,9 @@ struct mvcc_applied {
 };
 void mvcc_meta_key(struct rk_buf *ret, uint32_t group, const char *name);
 void mvcc_applied_value(struct rk_buf *ret, const struct mvcc_applied *applied);
-int mvcc_applied_decode(struct rk_slice row_value, struct mvcc_applied *ret) RK_MUST_CHECK;
+/* *ret_rest: what was appended to it (mvcc_once_put_hot()). */
+int mvcc_applied_decode(struct rk_slice row_value, struct mvcc_applied *ret,
+                        struct rk_slice *ret_rest) RK_MUST_CHECK;
 void mvcc_mark_value(struct rk_buf *ret); /* of the row "installing": it is there or it is not */
 void mvcc_members_value(struct rk_buf *ret, uint64_t index, struct rk_slice members);
 /* Rows of the origins and the sessions: what the value holds behind its format byte is mvcc_once.h's

@@ -126,6 +126,30 @@ static void the_origin_that_was_silent_for_longest_is_forgotten_when_there_are_t
     assert_applied(f, put_from(f, 2, 1, 1), ++revision);
 }
 
+/* Many members take turns: who is kept where depends on the entries, not on restarts or snapshots. */
+static void a_snapshot_and_a_restart_keep_each_origin_where_it_was(void **state)
+{
+    struct fixture *a = *state, b;
+    RK_CLEANUP(rk_buf_deinit) struct rk_buf stream = {0};
+    uint64_t revision = 1;
+    for (uint64_t i = 1; i <= 40; i++) {
+        assert_applied(a, put_from(a, i * i % 23, 1, i), ++revision);
+        if (i % 7 == 0)
+            fixture_reopen(a);
+    }
+    fixture_snapshot(a, 100, &stream);
+    fixture_open(&b);
+    fixture_install(&b, rk_buf_slice(&stream), 100);
+    for (uint64_t i = 1; i <= 30; i++) {
+        fixture_assert_same_rows(a, &b);
+        assert_applied(a, put_from(a, i * 5 % 29, 1, 40 + i), ++revision);
+        assert_applied(&b, put_from(&b, i * 5 % 29, 1, 40 + i), revision);
+    }
+    for (uint64_t i = 1; i <= 30; i++)
+        assert_refused(&b, put_from(&b, i * 5 % 29, 1, 40 + i), MVCC_E_APPLIED_BEFORE);
+    fixture_close(&b);
+}
+
 static void a_command_that_is_refused_leaves_its_number_free(void **state)
 {
     struct fixture *f = *state;
@@ -457,6 +481,7 @@ int main(void)
         TEST(what_is_behind_the_window_is_refused),
         TEST(a_new_incarnation_ends_the_old_one),
         TEST(the_origin_that_was_silent_for_longest_is_forgotten_when_there_are_too_many),
+        TEST(a_snapshot_and_a_restart_keep_each_origin_where_it_was),
         TEST(a_command_that_is_refused_leaves_its_number_free),
         TEST(duplicates_are_known_after_a_restart_and_on_a_host_that_had_a_snapshot),
         TEST(a_number_that_comes_again_gets_the_first_answer),

@@ -175,13 +175,17 @@ static void meta_comes_back_and_damage_is_refused(void **state)
     RK_CLEANUP(rk_buf_deinit) struct rk_buf value = {0};
     const struct mvcc_applied in = {.index = 1ull << 40, .term = 9, .revision = 1ull << 33, .keys = 12};
     struct mvcc_applied out;
+    struct rk_slice rest;
     mvcc_applied_value(&value, &in);
-    assert_int_equal(mvcc_applied_decode(rk_buf_slice(&value), &out), 0);
+    assert_int_equal(mvcc_applied_decode(rk_buf_slice(&value), &out, &rest), 0);
     assert_memory_equal(&in, &out, sizeof(in));
     for (size_t len = 0; len < value.len; len++)
-        assert_int_equal(mvcc_applied_decode(rk_slice(value.data, len), &out), -EBADMSG);
+        assert_int_equal(mvcc_applied_decode(rk_slice(value.data, len), &out, &rest), -EBADMSG);
+    rk_buf_append_str(&value, "more");
+    assert_int_equal(mvcc_applied_decode(rk_buf_slice(&value), &out, &rest), 0);
+    assert_true(rk_slice_eq_str(rest, "more"));
     mvcc_applied_value(&value, &(struct mvcc_applied){0}); /* there is no revision 0 */
-    assert_int_equal(mvcc_applied_decode(rk_buf_slice(&value), &out), -EBADMSG);
+    assert_int_equal(mvcc_applied_decode(rk_buf_slice(&value), &out, &rest), -EBADMSG);
     uint64_t index;
     struct rk_slice members;
     mvcc_members_value(&value, 5, rk_slice_str("who"));
