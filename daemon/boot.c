@@ -189,6 +189,8 @@ static int start_node(struct daemon *daemon)
         .snapshot_bytes = megabytes(conf->raft.snapshot_mb),
         .log_retain_bytes = megabytes(conf->raft.log_retain_mb),
         .promote_lag_entries = conf->raft.promote_lag_entries,
+        .replace_timeout_ms = (uint64_t)conf->raft.replace_timeout_s * 1000,
+        .lease_reads = conf->raft.lease_reads,
         .request_timeout_ms = conf->limits.request_timeout_ms,
         .log_cache_bytes = megabytes(conf->store.log_cache_mb),
         .rows_cache_bytes = megabytes(conf->store.rows_cache_mb),

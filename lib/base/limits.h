@@ -58,6 +58,9 @@
 /* Log entries kept in memory for followers that keep up; older ones are read from disk. */
 #define RK_CACHE_BYTES_MAX (16u * 1024u * 1024u)
 /* Appended and not committed yet: beyond it proposals are refused (a quorum is away or slow). */
+/* Appends that a leader has sent to all its peers together, and that are not answered: their copies wait in
+ * the links' buffers. */
+#define RK_INFLIGHT_ALL_BYTES_MAX (64u * 1024u * 1024u)
 #define RK_UNCOMMITTED_BYTES_MAX (64u * 1024u * 1024u)
 
 /* Snapshot stream: one chunk of it. Two are in flight. */

@@ -58,6 +58,8 @@ struct conf {
         uint32_t snapshot_mb;         /* 256: ... or by so many megabytes */
         uint32_t log_retain_mb;       /* 1024: a cut waits for members that lag until the log is so long */
         uint32_t promote_lag_entries; /* 100: a learner this close to the leader may vote */
+        uint32_t replace_timeout_s;   /* 86400: a replacement that takes longer is given up */
+        bool lease_reads;             /* false: see lib/raft/raft_lease.c for what it asks of clocks */
     } raft;
 
     struct {

@@ -33,10 +33,16 @@ enum node_call_kind {                       /* part of the peer protocol: never 
                       NODE_CALL_MEMBER_PROMOTE, /* body: id (u64) or name */
                       NODE_CALL_TRANSFER, /* body: id or name, or empty for the best voter; answer: the new
                                              leader's id (u64) */
-                      NODE_CALL_INVITE,   /* body: address to join; carried out by the invited host */
+                      NODE_CALL_INVITE,   /* body: u8 whether to stay a learner, then the address to join;
+                                             carried out by the invited host */
                       NODE_CALL_MEMBER_UPDATE, /* body: one encoded member; changes its name and addresses,
                                                   never its role */
                       NODE_CALL_MEMBERS, /* answer: cluster id and members, as this very host knows them */
+                      NODE_CALL_MEMBER_REPLACE,  /* body: see node_replace_encode() */
+                      NODE_CALL_MEMBER_DEMOTE,   /* body: id or name */
+                      NODE_CALL_MEMBER_PRIORITY, /* body: u8 priority, then id or name */
+                      NODE_CALL_MEMBER_ABORT,    /* gives up what is under way: a replacement, or its joint
+                                                    configuration if that is not committed */
                       NODE_CALL_ROWS_WANTED = 40, /* a member to its leader: stream me a snapshot, whatever
                                                      my log holds */
                       /* Not forwarded, so not on the wire: */
@@ -80,6 +86,7 @@ struct node_call {
     enum node_read_level level;
     bool no_forward;      /* answer NODE_E_NOT_LEADER instead of forwarding */
     bool discard;         /* JOIN: give up the keys of this host */
+    bool learner;         /* JOIN, INVITE_ADDRESS: do not promote it by itself */
     uint64_t deadline_us; /* 0: the node's default */
     struct rk_blob *body;
     struct rk_mailbox *reply_to;
@@ -116,6 +123,10 @@ struct rk_blob *node_numbered_body(struct node *node, const struct mvcc_number *
                                    const struct mvcc_op *ops, uint32_t count);
 struct rk_blob *node_session_body(struct node *node, enum mvcc_session_change change, uint64_t session,
                                   uint32_t ms);
+
+/* Makes the body of a MEMBER_REPLACE: each name or id of a voter with that of the learner which takes its
+ * place. All happen in one step, once all those learners have caught up. */
+struct rk_blob *node_replace_encode(const struct rk_slice (*pairs)[2], uint32_t count);
 
 /* ---- status ------------------------------------------------------------------ */
 
@@ -173,6 +184,8 @@ struct node_config {
     uint64_t snapshot_bytes;
     uint64_t log_retain_bytes; /* a cut waits for members that lag until the log has so many */
     uint32_t promote_lag_entries;
+    uint64_t replace_timeout_ms; /* a replacement that is not done by then is given up */
+    bool lease_reads;            /* see lib/raft/raft_lease.c */
     uint32_t request_timeout_ms;
     uint64_t log_cache_bytes, rows_cache_bytes, checkpoint_bytes, reserve_bytes, low_space_bytes;
     struct rk_clock clock;

@@ -181,7 +181,9 @@ static int make_core(struct node *node, const struct mvcc_meta *meta, const stru
         .append_bytes_max = RK_APPEND_BYTES_MAX,
         .inflight_bytes_max = 8 * RK_APPEND_BYTES_MAX,
         .inflight_messages_max = 256,
+        .inflight_all_bytes_max = RK_INFLIGHT_ALL_BYTES_MAX,
         .uncommitted_bytes_max = RK_UNCOMMITTED_BYTES_MAX,
+        .lease_reads = node->config.lease_reads,
         .seed = rk_random_id(),
     };
     struct raft_boot boot = {

@@ -22,7 +22,7 @@ static uint64_t hash_text(uint64_t hash, const char *text)
 static int add_initial(uint64_t seed, const char *text, struct node_members *members)
 {
     const char *equals = strchr(text, '=');
-    struct node_member member = {.role = RAFT_VOTER};
+    struct node_member member = {.role = RAFT_VOTER, .priority = NODE_PRIORITY_DEFAULT};
 
     if (!equals)
         return -EINVAL;
@@ -41,7 +41,8 @@ static int initial_members(const struct node_config *config, struct store_identi
     int r = 0;
 
     if (config->initial_member_count == 0) {
-        struct node_member self = {.id = rk_random_id(), .role = RAFT_VOTER};
+        struct node_member self = {
+            .id = rk_random_id(), .role = RAFT_VOTER, .priority = NODE_PRIORITY_DEFAULT};
 
         identity->cluster_id = rk_random_id();
         snprintf(self.name, sizeof(self.name), "%s", config->name);

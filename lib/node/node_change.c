@@ -1,5 +1,4 @@
-/* lib/node/node_change.c - members come and go, one at a time (thesis chapter 4), and leadership is handed
- * over. */
+/* lib/node/node_change.c - members come and go (thesis chapter 4), and leadership is handed over. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -12,7 +11,6 @@
 
 /* ---- proposing a configuration -------------------------------------------------------- */
 
-/* Leader only. The call is answered when the change is applied, or at once when it is refused. */
 static void propose(struct node *node, const struct node_members *next, struct node_call *call)
 {
     RK_CLEANUP(rk_blob_unrefp) struct rk_blob *payload = node_members_encode(next);
@@ -33,7 +31,28 @@ static void propose(struct node *node, const struct node_members *next, struct n
     }
 }
 
-static struct node_members *copy_members(struct node *node)
+/* One step where that is possible, over a joint configuration where it is not. */
+void node_change_propose(struct node *node, const struct node_members *next, struct node_call *call)
+{
+    const struct node_members *now = node_members_now(&node->group);
+    struct node_members *joint = NULL;
+    struct raft_members from, to;
+
+    node_members_to_raft(now, &from);
+    node_members_to_raft(next, &to);
+    if (!raft_members_joint(&from) && !raft_members_step_ok(&from, &to)) {
+        joint = RK_NEW(struct node_members);
+        if (node_members_join(now, next, joint) != 0) {
+            free(joint);
+            node_answer(node, call, NODE_E_CONFLICT, "the cluster has as many members as it may have");
+            return;
+        }
+    }
+    propose(node, joint ? joint : next, call);
+    free(joint);
+}
+
+struct node_members *node_change_copy(struct node *node)
 {
     struct node_members *next = RK_NEW(struct node_members);
 
@@ -43,7 +62,7 @@ static struct node_members *copy_members(struct node *node)
 
 /* ---- finding a member by what an operator typed ------------------------------------------ */
 
-static const struct node_member *find(struct node *node, struct rk_slice who)
+const struct node_member *node_change_find(struct node *node, struct rk_slice who)
 {
     const struct node_members *members = node_members_now(&node->group);
     char text[RK_NAME_BYTES_MAX + 1];
@@ -61,7 +80,7 @@ static const struct node_member *find(struct node *node, struct rk_slice who)
     return errno == 0 && *end == '\0' ? node_members_find(members, id) : NULL;
 }
 
-static void not_found(struct node *node, struct node_call *call)
+void node_change_not_found(struct node *node, struct node_call *call)
 {
     node_answer(node, call, NODE_E_NOT_FOUND, "no member has that name or id: raftkvctl members lists them");
 }
@@ -118,8 +137,7 @@ static bool in_force_is_committed(struct node *node)
     return node_members_now_index(&node->group) <= status.commit;
 }
 
-/* What the configuration in force says may be undone still: the caller is told to wait. */
-static bool is_incomplete(struct node *node, struct node_call *call)
+bool node_change_incomplete(struct node *node, struct node_call *call)
 {
     if (in_force_is_committed(node))
         return false;
@@ -155,14 +173,17 @@ void node_change_add(struct node *node, struct node_call *call)
         return;
     }
     member.role = RAFT_LEARNER;
-    next = copy_members(node);
+    member.outgoing = false;
+    member.replaces = 0;
+    member.priority = NODE_PRIORITY_DEFAULT;
+    next = node_change_copy(node);
     why = add_to(next, &member);
     if (why) {
         node_answer(node, call, NODE_E_CONFLICT, why);
     } else {
         RK_LOG(RK_LOG_NOTICE, "members", RK_FIELDS(RK_F_ID("MEMBER", member.id)),
                "adding %s at %s as a learner", member.name, member.peer_address);
-        propose(node, next, call);
+        node_change_propose(node, next, call);
     }
     free(next);
 }
@@ -170,7 +191,7 @@ void node_change_add(struct node *node, struct node_call *call)
 /* ---- remove ------------------------------------------------------------------------------ */
 
 /* Heard of lately, and not known to be gone: a link that broke tells before a timeout does. */
-static bool is_active(struct node *node, uint64_t id)
+bool node_change_is_active(struct node *node, uint64_t id)
 {
     struct raft_peer_status peer;
     uint64_t limit_us = 2 * node->config.election_timeout_ms * RK_USEC_PER_MSEC;
@@ -181,8 +202,7 @@ static bool is_active(struct node *node, uint64_t id)
            peer.active_us != 0 && node_now_us(node) - peer.active_us < limit_us;
 }
 
-/* Would the cluster that is left have a majority that answers? */
-static bool quorum_survives(struct node *node, const struct node_members *next)
+bool node_change_quorum_survives(struct node *node, const struct node_members *next)
 {
     uint32_t voters = 0, active = 0;
 
@@ -190,98 +210,83 @@ static bool quorum_survives(struct node *node, const struct node_members *next)
         if (next->member[i].role != RAFT_VOTER)
             continue;
         voters++;
-        active += is_active(node, next->member[i].id);
+        active += node_change_is_active(node, next->member[i].id);
     }
     return voters > 0 && active > voters / 2;
 }
 
 void node_change_remove(struct node *node, struct node_call *call)
 {
-    const struct node_member *member = find(node, rk_blob_slice(call->body));
+    const struct node_member *member = node_change_find(node, rk_blob_slice(call->body));
     struct node_members *next;
 
     if (!member) {
-        if (!is_incomplete(node, call)) /* whoever leaves acts on it for good */
-            not_found(node, call);
+        if (!node_change_incomplete(node, call)) /* whoever leaves acts on it for good */
+            node_change_not_found(node, call);
         return;
     }
-    next = copy_members(node);
+    next = node_change_copy(node);
     node_members_remove(next, member->id);
-    if (!quorum_survives(node, next)) {
+    if (!node_change_quorum_survives(node, next)) {
         node_answer(
             node, call, NODE_E_CONFLICT,
             "without that member the rest would have no majority that answers: bring the others up first");
     } else {
         RK_LOG(RK_LOG_NOTICE, "members", RK_FIELDS(RK_F_ID("MEMBER", member->id)), "removing %s",
                member->name);
-        propose(node, next, call);
+        node_change_propose(node, next, call);
     }
     free(next);
 }
 
-/* ---- promote ------------------------------------------------------------------------------- */
+/* ---- demote, priority ---------------------------------------------------------------------- */
 
-static bool caught_up(struct node *node, uint64_t id)
+void node_change_demote(struct node *node, struct node_call *call)
 {
-    struct raft_peer_status peer;
-    struct raft_status status;
+    const struct node_member *member = node_change_find(node, rk_blob_slice(call->body));
+    struct node_members *next;
+    struct node_member *demoted;
 
-    raft_status(node->group.raft, &status);
-    return raft_peer_status(node->group.raft, id, &peer) && is_active(node, id) && peer.match > 0 &&
-           peer.match + node->config.promote_lag_entries >= status.last_index;
-}
-
-static void promote(struct node *node, uint64_t id, struct node_call *call)
-{
-    struct node_members *next = copy_members(node);
-    struct node_member *member = node_members_get(next, id);
-
-    member->role = RAFT_VOTER;
-    member->promote = false;
-    RK_LOG(RK_LOG_NOTICE, "members", RK_FIELDS(RK_F_ID("MEMBER", id)),
-           "%s has caught up: promoting it to voter", member->name);
-    propose(node, next, call);
+    if (!member) {
+        node_change_not_found(node, call);
+        return;
+    }
+    if (node_change_incomplete(node, call))
+        return;
+    next = node_change_copy(node);
+    demoted = node_members_get(next, member->id);
+    demoted->role = RAFT_LEARNER;
+    demoted->promote = false;
+    demoted->replaces = 0;
+    if (!node_change_quorum_survives(node, next)) {
+        node_answer(
+            node, call, NODE_E_CONFLICT,
+            "without its vote the rest would have no majority that answers: bring the others up first");
+    } else {
+        RK_LOG(RK_LOG_NOTICE, "members", RK_FIELDS(RK_F_ID("MEMBER", member->id)),
+               "%s becomes a learner, and stays one", member->name);
+        node_change_propose(node, next, call);
+    }
     free(next);
 }
 
-void node_change_promote(struct node *node, struct node_call *call)
+void node_change_priority(struct node *node, struct node_call *call)
 {
-    const struct node_member *member = find(node, rk_blob_slice(call->body));
+    struct rk_reader in = rk_reader(rk_blob_slice(call->body));
+    uint8_t priority = rk_get_u8(&in);
+    struct rk_slice who = rk_get_bytes(&in, rk_reader_left(&in));
+    const struct node_member *member = node_change_find(node, who);
+    struct node_members *next;
 
-    if (!member)
-        not_found(node, call);
-    else if (member->role == RAFT_VOTER && is_incomplete(node, call))
-        return;
-    else if (member->role == RAFT_VOTER)
-        node_answer_members(node, call);
-    else if (!caught_up(node, member->id))
-        node_answer(node, call, NODE_E_CONFLICT,
-                    "that learner has not caught up with the leader, or is not in contact with it");
-    else
-        promote(node, member->id, call);
-}
-
-static void promote_done(struct node_call *own)
-{
-    ((struct node *)own->userdata)->promote_running = false;
-}
-
-static void promote_learners(struct node *node)
-{
-    const struct node_members *members = node_members_now(&node->group);
-    struct raft_status status;
-
-    raft_status(node->group.raft, &status);
-    if (!status.ready || node->promote_running || node_members_now_index(&node->group) > status.commit)
-        return;
-    for (uint32_t i = 0; i < members->count; i++) {
-        const struct node_member *member = &members->member[i];
-
-        if (member->role != RAFT_LEARNER || !member->promote || !caught_up(node, member->id))
-            continue;
-        node->promote_running = true;
-        promote(node, member->id, node_own_call(node, NODE_CALL_MEMBER_PROMOTE, NULL, promote_done));
-        return;
+    if (priority > NODE_PRIORITY_MAX) {
+        node_answer(node, call, NODE_E_BAD_REQUEST, "a priority is a number from 0 to 100");
+    } else if (!member) {
+        node_change_not_found(node, call);
+    } else {
+        next = node_change_copy(node);
+        node_members_get(next, member->id)->priority = priority;
+        node_change_propose(node, next, call);
+        free(next);
     }
 }
 
@@ -298,18 +303,18 @@ void node_change_update(struct node *node, struct node_call *call)
         node_answer(node, call, NODE_E_BAD_REQUEST, "the member's record cannot be read");
         return;
     }
-    next = copy_members(node);
+    next = node_change_copy(node);
     member = node_members_get(next, record.id);
     same = node_members_find_name(next, record.name);
     if (!member) {
-        not_found(node, call);
+        node_change_not_found(node, call);
     } else if (same && same->id != record.id) {
         node_answer(node, call, NODE_E_CONFLICT, "another member has that name");
     } else {
         memcpy(member->name, record.name, sizeof(member->name));
         memcpy(member->peer_address, record.peer_address, sizeof(member->peer_address));
         memcpy(member->client_url, record.client_url, sizeof(member->client_url));
-        propose(node, next, call);
+        node_change_propose(node, next, call);
     }
     free(next);
 }
@@ -347,17 +352,19 @@ static void announce_own_addresses(struct node *node)
 void node_transfer(struct node *node, struct node_call *call)
 {
     struct raft_event event = {.kind = RAFT_EVENT_TRANSFER};
+    struct raft_status status;
 
     if (call->body && call->body->len > 0) {
-        const struct node_member *member = find(node, rk_blob_slice(call->body));
+        const struct node_member *member = node_change_find(node, rk_blob_slice(call->body));
 
         if (!member) {
-            not_found(node, call);
+            node_change_not_found(node, call);
             return;
         }
         event.peer = member->id;
     }
-    if (node->group.transfer_call) {
+    raft_status(node->group.raft, &status);
+    if (node->group.transfer_call || status.transferring) {
         node_answer(node, call, NODE_E_CONFLICT, "leadership is being handed over already");
         return;
     }
@@ -506,6 +513,8 @@ void node_change_housekeeping(struct node *node)
     node_leave_continue(node);
     notice_removal(node);
     announce_own_addresses(node);
-    if (node->group.role == RAFT_LEADER && !node_unfit(node))
-        promote_learners(node);
+    if (!node_unfit(node)) {
+        node_replace_housekeeping(node);
+        node_promote_housekeeping(node);
+    }
 }

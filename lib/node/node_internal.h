@@ -233,6 +233,9 @@ struct node {
     uint64_t update_us;       /* when our own record may be announced again */
     uint64_t announce_us; /* when the transport has to hear that members have gone for good; 0: it knows */
     bool update_running, promote_running;
+    struct rk_map keeping_up;  /* learner -> since when it has, in microseconds, as its value */
+    uint64_t replace_since_us; /* leader: when we first saw the replacement that is under way; 0: none */
+    bool abort_running;
     bool stopping;
     bool no_successor; /* while stopping: nobody took over in time */
     uint64_t stop_deadline_us;
@@ -244,6 +247,7 @@ struct node {
         char address[RK_ADDRESS_BYTES_MAX + 1];
         uint64_t member_id;
         uint64_t call_id; /* of the MEMBER_ADD that is out; 0: none */
+        bool learner;     /* not to be promoted by itself */
         uint64_t retry_us, give_up_us;
     } join;
     struct {
@@ -323,6 +327,8 @@ struct node_step_source { /* where the payloads of the event's entries are */
 /* Returns the output for what only the caller can answer (propose_outcome, snapshot_accepted, log_reset). */
 struct raft_output node_step(struct node *node, struct raft_event *event,
                              const struct node_step_source *source);
+/* The call is answered when the entry, which is in the log, is applied. */
+void node_wait_for_entry(struct node *node, uint64_t index, uint64_t term, struct node_call *call);
 /* One more snapshot (1), or one less (-1), is on its way to a peer; returns how many are. */
 uintptr_t node_streaming(struct node_group *group, uint64_t peer, int change);
 void node_stream_to(struct node *node, uint64_t peer, const char *why); /* opens a snapshot for a peer */
@@ -383,10 +389,35 @@ void node_feed_append(struct node *node, struct node_message *message);
 void node_feed_read_done(struct node *node, struct node_log_work *work);
 void node_feed_drop(struct node *node, uint64_t peer);
 
+/* node_promote.c: learners that have kept up become voters */
+bool node_promote_keeps_up(struct node *node, uint64_t id); /* for a while already */
+void node_change_promote(struct node *node, struct node_call *call);
+void node_promote_housekeeping(struct node *node);
+
+/* node_replace.c: members that take others' places, and the way back */
+void node_replace(struct node *node, struct node_call *call);
+void node_replace_abort(struct node *node, struct node_call *call);
+void node_replace_housekeeping(struct node *node);
+/* The payload of a MEMBERS entry that the core made itself. */
+struct rk_blob *node_replace_made(const struct node_group *group, const struct raft_members *made);
+
 /* node_change.c: membership, transfer */
+/* Leader only. The call is answered when the change is applied, or at once when it is refused. A change of
+ * more than one voter becomes a joint configuration. */
+void node_change_propose(struct node *node, const struct node_members *next, struct node_call *call);
+struct node_members *node_change_copy(struct node *node); /* of those in force; heap */
+/* A member by name or id; NULL. */
+const struct node_member *node_change_find(struct node *node, struct rk_slice who);
+void node_change_not_found(struct node *node, struct node_call *call);
+/* What the configuration in force says may be undone still: the caller is told to wait. */
+bool node_change_incomplete(struct node *node, struct node_call *call);
+bool node_change_is_active(struct node *node, uint64_t id); /* heard of lately */
+/* Would the voters of next have a majority that answers? */
+bool node_change_quorum_survives(struct node *node, const struct node_members *next);
+void node_change_demote(struct node *node, struct node_call *call);
+void node_change_priority(struct node *node, struct node_call *call);
 void node_change_add(struct node *node, struct node_call *call);
 void node_change_remove(struct node *node, struct node_call *call);
-void node_change_promote(struct node *node, struct node_call *call);
 void node_change_update(struct node *node, struct node_call *call);
 void node_answer_members(struct node *node, struct node_call *call); /* cluster id, members in force */
 void node_transfer(struct node *node, struct node_call *call);

@@ -55,7 +55,8 @@ static const char *cannot_join(struct node *node, bool discard)
 static void ask(struct node *node)
 {
     struct node_message *message = node_message_new(NODE_MSG_CALL, 0, 0);
-    struct node_member record = {.id = node->join.member_id, .role = RAFT_LEARNER, .promote = true};
+    struct node_member record = {
+        .id = node->join.member_id, .role = RAFT_LEARNER, .promote = !node->join.learner};
 
     snprintf(record.name, sizeof(record.name), "%s", node->identity.name);
     snprintf(record.peer_address, sizeof(record.peer_address), "%s", node->config.peer_address);
@@ -66,19 +67,20 @@ static void ask(struct node *node)
     node->transport.call_address(node->transport.userdata, node->join.address, message);
 }
 
-static bool take_address(struct node *node, const struct rk_blob *body)
+static bool take_address(struct node *node, struct rk_slice address)
 {
-    if (!body || body->len == 0 || body->len >= sizeof(node->join.address))
+    if (address.len == 0 || address.len >= sizeof(node->join.address))
         return false;
-    for (size_t i = 0; i < body->len; i++) /* it is shown to operators, and an invitation brings it */
-        if (body->data[i] <= 0x20 || body->data[i] >= 0x7f)
+    for (size_t i = 0; i < address.len; i++) /* it is shown to operators, and an invitation brings it */
+        if (address.data[i] <= 0x20 || address.data[i] >= 0x7f)
             return false;
-    memcpy(node->join.address, body->data, body->len);
-    node->join.address[body->len] = '\0';
+    memcpy(node->join.address, address.data, address.len);
+    node->join.address[address.len] = '\0';
     return true;
 }
 
-static void start(struct node *node, struct node_call *call, bool discard)
+static void start(struct node *node, struct node_call *call, struct rk_slice address, bool discard,
+                  bool learner)
 {
     const char *why = cannot_join(node, discard);
     char text[NODE_TEXT_BYTES];
@@ -87,7 +89,7 @@ static void start(struct node *node, struct node_call *call, bool discard)
         node_answer(node, call, NODE_E_CONFLICT, why);
         return;
     }
-    if (!take_address(node, call->body)) {
+    if (!take_address(node, address)) {
         node_answer(node, call, NODE_E_BAD_REQUEST, "the address must be host:port of a member's peer port");
         return;
     }
@@ -95,6 +97,7 @@ static void start(struct node *node, struct node_call *call, bool discard)
      */
     node->join.member_id =
         node->identity.removed || node->group.revision > 1 ? rk_random_id() : node->identity.member_id;
+    node->join.learner = learner;
     node->join.give_up_us = node_now_us(node) + JOIN_GIVE_UP_US;
     node->join.retry_us = RK_NEVER;
     snprintf(text, sizeof(text), "asking %.200s to add this host", node->join.address);
@@ -105,14 +108,17 @@ static void start(struct node *node, struct node_call *call, bool discard)
 
 void node_join_start(struct node *node, struct node_call *call)
 {
-    start(node, call, call->discard);
+    start(node, call, rk_blob_slice(call->body), call->discard, call->learner);
 }
 
 /* ---- being invited, inviting ------------------------------------------------------------------ */
 
 void node_join_invited(struct node *node, struct node_call *call)
 {
-    start(node, call, false);
+    struct rk_reader in = rk_reader(rk_blob_slice(call->body));
+    bool learner = rk_get_u8(&in) != 0;
+
+    start(node, call, rk_get_bytes(&in, rk_reader_left(&in)), false, learner);
 }
 
 static void forget_invite(struct node *node, uint64_t id)
@@ -121,6 +127,18 @@ static void forget_invite(struct node *node, uint64_t id)
 
     if (call)
         node_call_disarm(node, call);
+}
+
+static struct rk_blob *invitation(const struct node *node, bool learner)
+{
+    struct rk_buf out = {0};
+    struct rk_blob *body;
+
+    rk_put_u8(&out, learner);
+    rk_buf_append_str(&out, node->config.peer_address);
+    body = rk_blob_copy(rk_buf_slice(&out));
+    rk_buf_deinit(&out);
+    return body;
 }
 
 void node_join_invite(struct node *node, struct node_call *call)
@@ -144,7 +162,7 @@ void node_join_invite(struct node *node, struct node_call *call)
     message = node_message_new(NODE_MSG_CALL, 0, 0);
     message->id = call->priv.id = ++node->next_id;
     message->call_kind = NODE_CALL_INVITE;
-    message->body = rk_blob_copy(rk_slice_str(node->config.peer_address));
+    message->body = invitation(node, call->learner);
     call->priv.peer = 0;
     call->priv.stage = NODE_STAGE_FORWARDED;
     rk_map_put(&node->forwards, call->priv.id, call);
@@ -272,6 +290,11 @@ void node_join_housekeeping(struct node *node)
     self = node_self(node);
     if (self && self->role == RAFT_VOTER && node_members_now_index(&node->group) <= node->group.applied) {
         set_state(node, NODE_JOIN_DONE, "this host is a voter of the cluster");
+        return;
+    }
+    if (self && !self->promote && self->role == RAFT_LEARNER && node->group.leader != 0 &&
+        node_members_now_index(&node->group) <= node->group.applied) {
+        set_state(node, NODE_JOIN_DONE, "this host is a learner of the cluster, until it is promoted");
         return;
     }
     snprintf(text, sizeof(text), "learner, applied up to entry %llu",

@@ -1,8 +1,8 @@
 /* lib/node/node_members.c - members with names and addresses, and their bytes.
  *
- * Format 1: u8 format, u32 count, then each member in order of id: u64 id, u8 role,
- * u8 flags (bit 0: promote), three blocks (name, peer address, client URL);
- * then u32 count of tombstones and their ids. */
+ * Format 2: u8 format, u32 count, then each member in order of id: u64 id, u8 role,
+ * u8 flags (bit 0: promote, bit 1: outgoing), u8 priority, u64 replaces, three blocks
+ * (name, peer address, client URL); then u32 count of tombstones and their ids. */
 #include "lib/node/node_members.h"
 
 #include <errno.h>
@@ -10,14 +10,19 @@
 #include "lib/base/rk_assert.h"
 #include "lib/base/rk_wire.h"
 
-#define MEMBERS_FORMAT      1
-#define MEMBER_FLAG_PROMOTE 1
+#define MEMBERS_FORMAT       2
+#define MEMBER_FLAG_PROMOTE  1
+#define MEMBER_FLAG_OUTGOING 2
+#define MEMBER_FLAGS         (MEMBER_FLAG_PROMOTE | MEMBER_FLAG_OUTGOING)
 
 static void put_member(struct rk_buf *out, const struct node_member *member)
 {
     rk_put_u64(out, member->id);
     rk_put_u8(out, (uint8_t)member->role);
-    rk_put_u8(out, member->promote ? MEMBER_FLAG_PROMOTE : 0);
+    rk_put_u8(out, (uint8_t)((member->promote ? MEMBER_FLAG_PROMOTE : 0) |
+                             (member->outgoing ? MEMBER_FLAG_OUTGOING : 0)));
+    rk_put_u8(out, member->priority);
+    rk_put_u64(out, member->replaces);
     rk_put_block(out, rk_slice_str(member->name));
     rk_put_block(out, rk_slice_str(member->peer_address));
     rk_put_block(out, rk_slice_str(member->client_url));
@@ -45,10 +50,15 @@ static void get_member(struct rk_reader *in, struct node_member *ret)
     ret->id = rk_get_u64(in);
     role = rk_get_u8(in);
     flags = rk_get_u8(in);
-    if (ret->id == 0 || (role != RAFT_LEARNER && role != RAFT_VOTER) || flags > MEMBER_FLAG_PROMOTE)
+    ret->priority = rk_get_u8(in);
+    ret->replaces = rk_get_u64(in);
+    if (ret->id == 0 || role < RAFT_LEARNER || role > RAFT_LEAVING || flags > MEMBER_FLAGS ||
+        ret->priority > NODE_PRIORITY_MAX || (ret->replaces != 0 && role != RAFT_LEARNER) ||
+        (role == RAFT_LEAVING && !(flags & MEMBER_FLAG_OUTGOING)))
         rk_reader_fail(in);
     ret->role = (enum raft_member_role)role;
     ret->promote = (flags & MEMBER_FLAG_PROMOTE) != 0;
+    ret->outgoing = (flags & MEMBER_FLAG_OUTGOING) != 0;
     get_text(in, ret->name, sizeof(ret->name));
     get_text(in, ret->peer_address, sizeof(ret->peer_address));
     get_text(in, ret->client_url, sizeof(ret->client_url));
@@ -132,7 +142,10 @@ void node_members_to_raft(const struct node_members *members, struct raft_member
 {
     *ret = (struct raft_members){.count = members->count};
     for (uint32_t i = 0; i < members->count; i++)
-        ret->member[i] = (struct raft_member){.id = members->member[i].id, .role = members->member[i].role};
+        ret->member[i] = (struct raft_member){.id = members->member[i].id,
+                                              .role = members->member[i].role,
+                                              .outgoing = members->member[i].outgoing,
+                                              .priority = members->member[i].priority};
 }
 
 const struct node_member *node_members_find(const struct node_members *members, uint64_t id)
@@ -203,7 +216,69 @@ bool node_members_remove(struct node_members *members, uint64_t id)
                 (members->count - i - 1) * sizeof(members->member[0]));
         members->count--;
         bury(members, id);
+        for (uint32_t j = 0; j < members->count; j++)
+            if (members->member[j].replaces == id)
+                members->member[j].replaces = 0;
         return true;
     }
     return false;
+}
+
+/* ---- joint configurations, plans ------------------------------------------------------- */
+
+int node_members_join(const struct node_members *old, const struct node_members *next,
+                      struct node_members *ret)
+{
+    struct node_members *joint = RK_NEW(struct node_members);
+    int r = 0;
+
+    *joint = *next;
+    joint->removed_count = old->removed_count;
+    memcpy(joint->removed, old->removed, sizeof(joint->removed));
+    for (uint32_t i = 0; i < old->count && r == 0; i++) {
+        struct node_member leaving = old->member[i];
+        struct node_member *stays = node_members_get(joint, leaving.id);
+
+        if (leaving.role != RAFT_VOTER)
+            continue;
+        leaving.role = RAFT_LEAVING;
+        leaving.outgoing = true;
+        if (stays)
+            stays->outgoing = true;
+        else
+            r = node_members_add(joint, &leaving);
+    }
+    if (r == 0)
+        *ret = *joint;
+    free(joint);
+    return r;
+}
+
+void node_members_settle(struct node_members *members)
+{
+    for (uint32_t i = members->count; i > 0; i--) {
+        members->member[i - 1].outgoing = false;
+        if (members->member[i - 1].role == RAFT_LEAVING)
+            node_members_remove(members, members->member[i - 1].id);
+    }
+}
+
+bool node_members_has_plan(const struct node_members *members)
+{
+    for (uint32_t i = 0; i < members->count; i++)
+        if (members->member[i].replaces != 0)
+            return true;
+    return false;
+}
+
+bool node_members_forget_plan(struct node_members *members)
+{
+    bool any = node_members_has_plan(members);
+
+    for (uint32_t i = 0; i < members->count; i++) {
+        if (members->member[i].replaces != 0)
+            members->member[i].promote = false;
+        members->member[i].replaces = 0;
+    }
+    return any;
 }

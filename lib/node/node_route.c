@@ -303,6 +303,14 @@ static void route_change(struct node *node, struct node_call *call)
         node_change_promote(node, call);
     else if (call->kind == NODE_CALL_MEMBER_UPDATE)
         node_change_update(node, call);
+    else if (call->kind == NODE_CALL_MEMBER_REPLACE)
+        node_replace(node, call);
+    else if (call->kind == NODE_CALL_MEMBER_DEMOTE)
+        node_change_demote(node, call);
+    else if (call->kind == NODE_CALL_MEMBER_PRIORITY)
+        node_change_priority(node, call);
+    else if (call->kind == NODE_CALL_MEMBER_ABORT)
+        node_replace_abort(node, call);
     else
         node_transfer(node, call);
 }
@@ -384,6 +392,10 @@ void node_route(struct node *node, struct node_call *call)
     case NODE_CALL_MEMBER_REMOVE:
     case NODE_CALL_MEMBER_PROMOTE:
     case NODE_CALL_MEMBER_UPDATE:
+    case NODE_CALL_MEMBER_REPLACE:
+    case NODE_CALL_MEMBER_DEMOTE:
+    case NODE_CALL_MEMBER_PRIORITY:
+    case NODE_CALL_MEMBER_ABORT:
     case NODE_CALL_TRANSFER:
         route_change(node, call);
         break;
@@ -441,7 +453,7 @@ enum node_outcome node_propose_error(enum raft_propose_outcome outcome, const ch
         *ret_text = "the leader has just been elected; try again in a moment";
         return NODE_E_BUSY;
     case RAFT_PROPOSE_BAD_CHANGE:
-        *ret_text = "that would change more than one voter, or leave none";
+        *ret_text = "that would leave no voter, or is no step from the members of now";
         return NODE_E_CONFLICT;
     case RAFT_PROPOSE_OK:
         break;

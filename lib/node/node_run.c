@@ -209,6 +209,7 @@ void node_close(struct node *node)
     rk_heap_deinit(&node->timers);
     rk_map_deinit(&node->forwards);
     rk_map_deinit(&node->links_down);
+    rk_map_deinit(&node->keeping_up);
     if (node->boxes_ready) {
         drain(node, &node->raft_box);
         drain(node, &node->apply_box);

@@ -86,13 +86,12 @@ static void remember_members(struct node_group *group, const struct raft_entry *
     free(members);
 }
 
-static void wait_for_entry(struct node *node, struct node_group *group, const struct raft_entry *entry,
-                           struct node_call *call)
+void node_wait_for_entry(struct node *node, uint64_t index, uint64_t term, struct node_call *call)
 {
-    call->priv.index = entry->index;
-    call->priv.term = entry->term;
+    call->priv.index = index;
+    call->priv.term = term;
     call->priv.stage = NODE_STAGE_WAITING;
-    rk_assert(!rk_map_put(&group->waiting, entry->index, call));
+    rk_assert(!rk_map_put(&node->group.waiting, index, call));
     node_call_arm(node, call);
 }
 
@@ -108,13 +107,16 @@ static void take_entries(struct node *node, struct node_group *group, const stru
     for (uint32_t i = 0; i < out->append_count; i++) {
         const struct raft_entry *entry = &out->append[i];
         bool ours = out->append_source == RAFT_NO_SOURCE;
-        struct rk_blob *payload = ours ? NULL : source->payloads[out->append_source + i];
+        RK_CLEANUP(rk_blob_unrefp)
+        struct rk_blob *payload = ours ? NULL : rk_blob_ref(source->payloads[out->append_source + i]);
 
+        if (ours && entry->kind == RAFT_ENTRY_MEMBERS)
+            payload = node_replace_made(group, entry->members);
         node_cache_push(&group->cache, entry->index, entry->term, entry->kind, payload);
         if (entry->kind == RAFT_ENTRY_MEMBERS)
             remember_members(group, entry, payload);
         if (!ours && source->calls && source->calls[out->append_source + i])
-            wait_for_entry(node, group, entry, source->calls[out->append_source + i]);
+            node_wait_for_entry(node, entry->index, entry->term, source->calls[out->append_source + i]);
         work->payloads[i] = rk_blob_ref(payload);
         work->entries[i] = (struct store_entry){.index = entry->index,
                                                 .term = entry->term,

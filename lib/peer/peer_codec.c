@@ -19,7 +19,7 @@
  * bodies are exact to the byte: a surplus is an error, as it can only be damage.
  *
  *   MESSAGES       messages, one behind the other, up to the end of the body:
- *     raft         u8 1, u32 group, u8 kind, u8 flags (1 reject, 2 transfer), then a u64 for each
+ *     raft         u8 1, u32 group, u8 kind, u8 flags (1 reject, 2 transfer, 4 lease), then a u64 for each
  *                  field that the kind has (raft_fields below); APPEND adds u32 count and entries:
  *                  u64 term, u8 kind, block payload. Their indexes follow from the message's.
  *     call         u8 2, u32 group, u64 id, u32 kind of call, u64 token, block body; the token is the
@@ -50,6 +50,7 @@
 
 #define FLAG_REJECT   1u
 #define FLAG_TRANSFER 2u
+#define FLAG_LEASE    4u
 
 /* kind, group; behind them id, kind of call, token or outcome, length of the body */
 #define MESSAGE_BYTES        5u
@@ -243,7 +244,8 @@ static void put_raft(struct rk_buf *buf, const struct node_message *message)
     uint64_t *fields[7];
     size_t count = list_fields(&raft, fields);
     rk_put_u8(buf, (uint8_t)raft.kind);
-    rk_put_u8(buf, (uint8_t)((raft.reject ? FLAG_REJECT : 0) | (raft.transfer ? FLAG_TRANSFER : 0)));
+    rk_put_u8(buf, (uint8_t)((raft.reject ? FLAG_REJECT : 0) | (raft.transfer ? FLAG_TRANSFER : 0) |
+                             (raft.lease ? FLAG_LEASE : 0)));
     for (size_t i = 0; i < count; i++)
         rk_put_u64(buf, *fields[i]);
     if (raft.kind == RAFT_MSG_APPEND)
@@ -280,7 +282,8 @@ static void get_entries(struct rk_reader *r, struct node_message *message)
 static void get_raft(struct rk_reader *r, struct node_message *message)
 {
     uint8_t kind = rk_get_u8(r), flags = rk_get_u8(r);
-    if (kind < RAFT_MSG_PREVOTE || kind > RAFT_MSG_KIND_MAX || flags > (FLAG_REJECT | FLAG_TRANSFER))
+    if (kind < RAFT_MSG_PREVOTE || kind > RAFT_MSG_KIND_MAX ||
+        flags > (FLAG_REJECT | FLAG_TRANSFER | FLAG_LEASE))
         rk_reader_fail(r);
     if (!rk_reader_ok(r))
         return;
@@ -288,6 +291,7 @@ static void get_raft(struct rk_reader *r, struct node_message *message)
     raft->kind = kind;
     raft->reject = (flags & FLAG_REJECT) != 0;
     raft->transfer = (flags & FLAG_TRANSFER) != 0;
+    raft->lease = (flags & FLAG_LEASE) != 0;
     uint64_t *fields[7];
     size_t count = list_fields(raft, fields);
     for (size_t i = 0; i < count; i++)

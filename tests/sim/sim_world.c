@@ -263,6 +263,7 @@ static struct node_config config_of(struct sim_host *host)
         .snapshot_bytes = 1u << 30,
         .log_retain_bytes = 1u << 30,
         .promote_lag_entries = (uint32_t)sim->tune.promote_lag,
+        .replace_timeout_ms = 20000,
         .request_timeout_ms = (uint32_t)sim->tune.request_ms,
         .checkpoint_bytes = 1u << 20,
         .clock = {.now_us = read_clock, .userdata = host},

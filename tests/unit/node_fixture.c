@@ -530,6 +530,8 @@ static struct node_config config_of(struct host *host)
         .snapshot_bytes = tuned(tune->snapshot_bytes, 64u << 20),
         .log_retain_bytes = tuned(tune->log_retain_bytes, 1u << 30),
         .promote_lag_entries = (uint32_t)tuned(tune->promote_lag_entries, 100),
+        .replace_timeout_ms = tuned(tune->replace_timeout_ms, 60000),
+        .lease_reads = tune->lease_reads,
         .request_timeout_ms = (uint32_t)tuned(tune->request_timeout_ms, 5000),
         .log_cache_bytes = 4u << 20,
         .rows_cache_bytes = 4u << 20,

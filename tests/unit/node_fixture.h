@@ -20,7 +20,7 @@
 #include "lib/base/rk_map.h"
 #include "lib/node/node.h"
 
-#define WORLD_HOSTS 5u
+#define WORLD_HOSTS 8u
 #define WAIT_US     (20 * RK_USEC_PER_SEC)
 
 struct world;
@@ -28,7 +28,7 @@ struct upload;
 
 struct host {
     struct world *world;
-    size_t number; /* 0 .. WORLD_HOSTS - 1; called node1 .. node5, at node1:2380 .. */
+    size_t number; /* 0 .. WORLD_HOSTS - 1; called node1 .. node8, at node1:2380 .. */
     char name[16], address[32], url[32];
     char *path;
     struct node *node;

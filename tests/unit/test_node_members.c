@@ -116,6 +116,8 @@ struct raw {
     uint8_t role, flags;
     const char *name;
     size_t name_len;
+    uint8_t priority;
+    uint64_t replaces;
 };
 
 static void put_raw(struct rk_buf *out, const struct raw *raw)
@@ -123,6 +125,8 @@ static void put_raw(struct rk_buf *out, const struct raw *raw)
     rk_put_u64(out, raw->id);
     rk_put_u8(out, raw->role);
     rk_put_u8(out, raw->flags);
+    rk_put_u8(out, raw->priority);
+    rk_put_u64(out, raw->replaces);
     rk_put_block(out, rk_slice(raw->name, raw->name_len));
     rk_put_block(out, rk_slice_str("h:1"));
     rk_put_block(out, rk_slice_str(""));
@@ -149,9 +153,9 @@ static int decode_raw(uint8_t format, uint32_t count, const struct raw *raw, siz
 
 static int decode_one(uint64_t id, uint8_t role, uint8_t flags, const char *name, size_t len)
 {
-    struct raw raw = {id, role, flags, name, len};
+    struct raw raw = {.id = id, .role = role, .flags = flags, .name = name, .name_len = len};
 
-    return decode_raw(1, 1, &raw, 1, 0);
+    return decode_raw(2, 1, &raw, 1, 0);
 }
 
 static void counts_beyond_the_limits_are_refused(void **state)
@@ -160,24 +164,36 @@ static void counts_beyond_the_limits_are_refused(void **state)
 
     (void)state;
     for (uint32_t i = 0; i <= RK_MEMBERS_MAX; i++)
-        raws[i] = (struct raw){i + 1, RAFT_VOTER, 0, "n", 1};
-    assert_int_equal(decode_raw(1, RK_MEMBERS_MAX, raws, RK_MEMBERS_MAX, RK_TOMBSTONES_MAX), 0);
-    assert_int_equal(decode_raw(1, RK_MEMBERS_MAX + 1, raws, RK_MEMBERS_MAX + 1, 0), -EBADMSG);
-    assert_int_equal(decode_raw(1, UINT32_MAX, raws, 1, 0), -EBADMSG);
-    assert_int_equal(decode_raw(1, 1, raws, 1, RK_TOMBSTONES_MAX + 1), -EBADMSG);
-    assert_int_equal(decode_raw(1, 1, raws, 1, UINT32_MAX), -EBADMSG);
-    assert_int_equal(decode_raw(2, 1, raws, 1, 0), -EBADMSG); /* a later format */
+        raws[i] = (struct raw){i + 1, RAFT_VOTER, 0, "n", 1, 0, 0};
+    assert_int_equal(decode_raw(2, RK_MEMBERS_MAX, raws, RK_MEMBERS_MAX, RK_TOMBSTONES_MAX), 0);
+    assert_int_equal(decode_raw(2, RK_MEMBERS_MAX + 1, raws, RK_MEMBERS_MAX + 1, 0), -EBADMSG);
+    assert_int_equal(decode_raw(2, UINT32_MAX, raws, 1, 0), -EBADMSG);
+    assert_int_equal(decode_raw(2, 1, raws, 1, RK_TOMBSTONES_MAX + 1), -EBADMSG);
+    assert_int_equal(decode_raw(2, 1, raws, 1, UINT32_MAX), -EBADMSG);
+    assert_int_equal(decode_raw(3, 1, raws, 1, 0), -EBADMSG); /* a later format */
 }
 
 static void ids_out_of_order_or_twice_are_refused(void **state)
 {
-    struct raw down[] = {{9, RAFT_VOTER, 0, "a", 1}, {8, RAFT_VOTER, 0, "b", 1}};
-    struct raw twice[] = {{9, RAFT_VOTER, 0, "a", 1}, {9, RAFT_VOTER, 0, "b", 1}};
+    struct raw down[] = {{9, RAFT_VOTER, 0, "a", 1, 0, 0}, {8, RAFT_VOTER, 0, "b", 1, 0, 0}};
+    struct raw twice[] = {{9, RAFT_VOTER, 0, "a", 1, 0, 0}, {9, RAFT_VOTER, 0, "b", 1, 0, 0}};
 
     (void)state;
-    assert_int_equal(decode_raw(1, 2, down, 2, 0), -EBADMSG);
-    assert_int_equal(decode_raw(1, 2, twice, 2, 0), -EBADMSG);
+    assert_int_equal(decode_raw(2, 2, down, 2, 0), -EBADMSG);
+    assert_int_equal(decode_raw(2, 2, twice, 2, 0), -EBADMSG);
     assert_int_equal(decode_one(0, RAFT_VOTER, 0, "a", 1), -EBADMSG);
+}
+
+static void priorities_and_plans_that_make_no_sense_are_refused(void **state)
+{
+    struct raw good = {1, RAFT_LEARNER, 1, "a", 1, NODE_PRIORITY_MAX, 9};
+    struct raw high = {1, RAFT_VOTER, 0, "a", 1, NODE_PRIORITY_MAX + 1, 0};
+    struct raw voter = {1, RAFT_VOTER, 0, "a", 1, 50, 9};
+
+    (void)state;
+    assert_int_equal(decode_raw(2, 1, &good, 1, 0), 0);
+    assert_int_equal(decode_raw(2, 1, &high, 1, 0), -EBADMSG);
+    assert_int_equal(decode_raw(2, 1, &voter, 1, 0), -EBADMSG); /* only a learner takes a place */
 }
 
 static void unknown_roles_flags_and_texts_are_refused(void **state)
@@ -190,8 +206,10 @@ static void unknown_roles_flags_and_texts_are_refused(void **state)
     assert_int_equal(decode_one(1, RAFT_VOTER, 0, longest, RK_NAME_BYTES_MAX), 0);
     assert_int_equal(decode_one(1, RAFT_VOTER, 0, longest, RK_NAME_BYTES_MAX + 1), -EBADMSG);
     assert_int_equal(decode_one(1, 0, 0, "a", 1), -EBADMSG);
-    assert_int_equal(decode_one(1, 3, 0, "a", 1), -EBADMSG);
-    assert_int_equal(decode_one(1, RAFT_VOTER, 2, "a", 1), -EBADMSG);
+    assert_int_equal(decode_one(1, RAFT_LEAVING, 2, "a", 1), 0);
+    assert_int_equal(decode_one(1, RAFT_LEAVING, 0, "a", 1), -EBADMSG); /* leaves, and has no vote */
+    assert_int_equal(decode_one(1, 4, 2, "a", 1), -EBADMSG);
+    assert_int_equal(decode_one(1, RAFT_VOTER, 4, "a", 1), -EBADMSG);
     assert_int_equal(decode_one(1, RAFT_VOTER, 0, "", 0), -EBADMSG);
     assert_int_equal(decode_one(1, RAFT_VOTER, 0, "a\nb", 3), -EBADMSG);
     assert_int_equal(decode_one(1, RAFT_VOTER, 0, "a\0b", 3), -EBADMSG);
@@ -237,6 +255,58 @@ static void members_stay_in_order_of_id(void **state)
     node_members_get(members, 20)->role = RAFT_VOTER;
     assert_int_equal(node_members_find(members, 20)->role, RAFT_VOTER);
     assert_null(node_members_get(members, 21));
+    free(members);
+}
+
+/* Who leaves is in the joint configuration, without a tombstone, and buried when it ends. */
+static void a_joint_configuration_goes_on_to_the_next(void **state)
+{
+    struct node_members *old = RK_NEW(struct node_members), *next = three(), *joint = three();
+    struct raft_members core, from;
+    struct node_member d = member(40, "d");
+
+    (void)state;
+    *old = *next;
+    old->removed_count = next->removed_count = 1;
+    old->removed[0] = next->removed[0] = 7;
+    node_members_remove(next, 10);
+    node_members_remove(next, 30);
+    node_members_get(next, 20)->role = RAFT_VOTER;
+    assert_int_equal(node_members_add(next, &d), 0);
+    assert_int_equal(node_members_join(old, next, joint), 0);
+    node_members_to_raft(old, &from);
+    node_members_to_raft(joint, &core);
+    assert_true(raft_members_joint(&core) && raft_members_step_ok(&from, &core));
+    assert_int_equal(joint->count, 4);
+    assert_int_equal(joint->removed_count, 1);
+    assert_int_equal(node_members_find(joint, 10)->role, RAFT_LEAVING);
+    node_members_settle(joint);
+    node_members_to_raft(joint, &core);
+    node_members_to_raft(next, &from);
+    assert_true(raft_members_equal(&core, &from));
+    assert_true(node_members_was_removed(joint, 10) && node_members_was_removed(joint, 30) &&
+                node_members_was_removed(joint, 7) && !node_members_was_removed(joint, 20));
+    free(old);
+    free(next);
+    free(joint);
+}
+
+static void a_plan_is_forgotten_with_whom_it_replaces(void **state)
+{
+    struct node_members *members = three();
+
+    (void)state;
+    assert_false(node_members_has_plan(members));
+    assert_false(node_members_forget_plan(members));
+    node_members_get(members, 20)->replaces = 10;
+    node_members_get(members, 20)->promote = true;
+    assert_true(node_members_has_plan(members));
+    node_members_remove(members, 10);
+    assert_false(node_members_has_plan(members)); /* it is promoted like any other */
+    assert_true(node_members_find(members, 20)->promote);
+    node_members_get(members, 20)->replaces = 30;
+    assert_true(node_members_forget_plan(members));
+    assert_false(node_members_has_plan(members) || node_members_find(members, 20)->promote);
     free(members);
 }
 
@@ -298,6 +368,9 @@ int main(void)
         cmocka_unit_test(one_changed_byte_never_breaks_the_decoder),
         cmocka_unit_test(counts_beyond_the_limits_are_refused),
         cmocka_unit_test(ids_out_of_order_or_twice_are_refused),
+        cmocka_unit_test(priorities_and_plans_that_make_no_sense_are_refused),
+        cmocka_unit_test(a_joint_configuration_goes_on_to_the_next),
+        cmocka_unit_test(a_plan_is_forgotten_with_whom_it_replaces),
         cmocka_unit_test(unknown_roles_flags_and_texts_are_refused),
         cmocka_unit_test(one_member_travels_alone),
         cmocka_unit_test(members_stay_in_order_of_id),
