@@ -92,6 +92,8 @@ void client_free(struct client *client)
 {
     if (!client)
         return;
+    if (client->curl)
+        client_session_end(client);
     curl_easy_cleanup(client->curl);
     for (size_t i = 0; i < client->endpoint_count; i++) {
         free(client->endpoints[i].socket);

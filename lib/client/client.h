@@ -3,8 +3,10 @@
  * A client speaks HTTP + JSON to one of several doors of a cluster: the admin
  * socket of the raftkvd on this host ("unix:/run/raftkv/admin.sock") or client
  * ports ("https://host:2379"). It goes on to the next door when one cannot be
- * connected to or has no leader, and never sends a change twice: when no answer
- * comes for a change that has left, the outcome is unknown and says so.
+ * connected to or has no leader. When no answer comes for a change of keys that has
+ * left, it is sent again in a way that the cluster recognises, so that it is made once;
+ * other changes are never sent twice. When there is no answer in the end, the outcome
+ * is unknown and says so.
  *
  * A client belongs to one thread at a time; make one per thread. With https,
  * ignore SIGPIPE in the program. Strings given as options are copied.

@@ -3,7 +3,8 @@
  * The one thing that a client of a replicated store must get right is the
  * difference between "did not happen" and "may have happened". A failure before
  * the request left is the first (try the next endpoint); a failure afterwards is
- * the second for a change, and no change is ever sent again. libcurl by itself
+ * the second for a change, and no change is ever sent again but for those that are
+ * numbered (client_session.c). libcurl by itself
  * repeats a request when a kept connection turns out to be dead before the first
  * byte of an answer; it cannot know whether the request was carried out, so a
  * change always travels on a connection of its own, where libcurl does not do that. */
@@ -137,17 +138,27 @@ static void set_body(const struct exchange *x)
     curl_easy_setopt(curl, CURLOPT_FORBID_REUSE, is_change(x) ? 1L : 0L);
 }
 
+/* Takes line. *list is NULL once there was no memory. */
+static void add_header(struct curl_slist **list, char *line)
+{
+    struct curl_slist *longer = *list ? curl_slist_append(*list, line) : NULL;
+    if (!longer)
+        curl_slist_free_all(*list);
+    *list = longer;
+    free(line);
+}
+
 /* libcurl would wait a second for "100 Continue" before a large body; an empty Expect: keeps it from asking.
  */
 static int make_headers(const struct exchange *x, struct curl_slist **ret)
 {
+    const struct client *client = x->client;
     struct curl_slist *list = curl_slist_append(NULL, "Expect:");
-    if (list && x->body) {
-        RK_CLEANUP(rk_freep) char *line = rk_asprintf("Content-Type: %s", x->body->content_type);
-        struct curl_slist *longer = curl_slist_append(list, line);
-        if (!longer)
-            curl_slist_free_all(list);
-        list = longer;
+    if (x->body)
+        add_header(&list, rk_asprintf("Content-Type: %s", x->body->content_type));
+    if (client->numbered) {
+        add_header(&list, rk_asprintf("Raftkv-Session: %s", client->session));
+        add_header(&list, rk_asprintf("Raftkv-Sequence: %llu", (unsigned long long)client->sequence));
     }
     *ret = list;
     return list ? 0 : -ENOMEM;

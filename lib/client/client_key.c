@@ -48,7 +48,7 @@ int client_set(struct client *client, struct rk_slice key, struct rk_slice value
     RK_CLEANUP(rk_freep) char *path = key_path(key);
     struct client_body body = {.bytes = value, .content_type = "application/octet-stream"};
     struct client_response response;
-    int r = client_request(client, "PUT", path, NULL, &body, &response);
+    int r = client_write(client, "PUT", path, &body, &response);
     if (r != 0)
         return r;
     bool good = json_is_integer(json_object_get(response.json, "revision"));
@@ -63,13 +63,16 @@ int client_set(struct client *client, struct rk_slice key, struct rk_slice value
 int client_delete(struct client *client, struct rk_slice key, uint64_t *ret_deleted, uint64_t *ret_revision)
 {
     RK_CLEANUP(rk_freep) char *path = key_path(key);
-    json_t *answer;
-    int r = client_call(client, "DELETE", path, NULL, NULL, &answer);
+    struct client_response response;
+    int r = client_write(client, "DELETE", path, NULL, &response);
     if (r != 0)
         return r;
-    *ret_deleted = client_json_u64(answer, "deleted", 0);
-    *ret_revision = client_json_u64(answer, "revision", 0);
-    json_decref(answer);
+    bool good = json_is_integer(json_object_get(response.json, "deleted"));
+    *ret_deleted = client_json_u64(response.json, "deleted", 0);
+    *ret_revision = client_json_u64(response.json, "revision", 0);
+    client_response_deinit(&response);
+    if (!good)
+        return client_fail(client, CLIENT_E_PROTOCOL, "the answer has no count; is that a raftkvd?");
     return 0;
 }
 

@@ -22,6 +22,9 @@ struct client {
     uint32_t timeout_ms;
     bool (*cancelled)(void *userdata);
     void *userdata;
+    char session[20];  /* its id; "": none is open */
+    uint64_t sequence; /* of the last change in it */
+    bool numbered;     /* the request that is being sent carries them */
     char curl_error[CURL_ERROR_SIZE];
     struct rk_buf error; /* with a zero at the end; empty: no error */
     char error_code[CLIENT_CODE_BYTES];
@@ -35,6 +38,11 @@ void client_error_clear(struct client *client);
 
 /* Fills in what all requests of this client share. 0 or -ENOMEM. */
 int client_setup(struct client *client);
+
+/* A request that changes keys; it may be sent more than once and is carried out once (client_session.c). */
+int client_write(struct client *client, const char *method, const char *path, const struct client_body *body,
+                 struct client_response *ret) RK_MUST_CHECK;
+void client_session_end(struct client *client); /* tries to, for a second at most */
 
 /* 0 when there is no such header. */
 uint64_t client_header_u64(const struct client_response *response, const char *name);

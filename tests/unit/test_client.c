@@ -135,8 +135,8 @@ static struct client *make_client(const char *first, const char *second)
     return client;
 }
 
-#define GOOD                                                                                                 \
-    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 14\r\n\r\n{\"revision\":7}"
+#define JSON_OK   "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+#define GOOD      JSON_OK "Content-Length: 14\r\n\r\n{\"revision\":7}"
 #define NO_LEADER "HTTP/1.1 503 x\r\nContent-Length: 35\r\n\r\n{\"code\":\"no_leader\",\"message\":\"hm\"}"
 #define TIMEOUT   "HTTP/1.1 504 x\r\nContent-Length: 33\r\n\r\n{\"code\":\"timeout\",\"message\":\"hm\"}"
 
@@ -147,6 +147,17 @@ static int set_a(struct client *client)
     if (r == 0)
         assert_int_equal(revision, 7);
     return r;
+}
+
+#define SESSION       JSON_OK "Content-Length: 16\r\n\r\n{\"session\":\"5a\"}"
+#define GONE          "{\"code\":\"no_session\",\"message\":\"hm\"}"
+#define NO_SESSION    "HTTP/1.1 410 x\r\nContent-Length: 36\r\n\r\n" GONE
+#define NOTHING_THERE "HTTP/1.1 404 x\r\nContent-Length: 2\r\n\r\n{}"
+
+/* A change that has no number. */
+static int change(struct client *client)
+{
+    return client_member_remove(client, "a");
 }
 
 /* ---- endpoints ---- */
@@ -178,11 +189,11 @@ static void test_next_endpoint_when_one_is_not_there_or_has_no_leader(void **sta
     fake_start(&without, (const char *const[]){NO_LEADER, NULL});
     fake_start(&with, (const char *const[]){GOOD, GOOD, GOOD, NULL});
     struct client *client = make_client("/nonexistent/socket", with.path);
-    assert_int_equal(set_a(client), 0);
-    assert_int_equal(set_a(client), 0); /* begins where it was answered */
+    assert_int_equal(change(client), 0);
+    assert_int_equal(change(client), 0); /* begins where it was answered */
     client_free(client);
     client = make_client(without.path, with.path);
-    assert_int_equal(set_a(client), 0);
+    assert_int_equal(change(client), 0);
     client_free(client);
     fake_stop(&without);
     fake_stop(&with);
@@ -196,12 +207,12 @@ static void test_when_all_endpoints_fail_the_last_one_is_told(void **state)
     struct fake fake = {0};
     fake_start(&fake, (const char *const[]){NO_LEADER, NULL});
     struct client *client = make_client("/nonexistent/socket", fake.path);
-    assert_int_equal(set_a(client), CLIENT_E_UNAVAILABLE);
+    assert_int_equal(change(client), CLIENT_E_UNAVAILABLE);
     assert_string_equal(client_error(client), "hm");
     assert_string_equal(client_error_code(client), "no_leader");
     client_free(client);
     client = make_client("/nonexistent/socket", NULL);
-    assert_int_equal(set_a(client), CLIENT_E_UNREACHABLE);
+    assert_int_equal(change(client), CLIENT_E_UNREACHABLE);
     assert_non_null(strstr(client_error(client), "No such file"));
     assert_string_equal(client_error_code(client), "");
     client_free(client);
@@ -221,7 +232,7 @@ static void test_a_change_of_unknown_outcome_goes_to_no_other_endpoint(void **st
     fake_start(&good, (const char *const[]){GOOD, NULL});
     for (unsigned i = 0; i < 3; i++) {
         struct client *client = make_client(broken.path, good.path);
-        assert_int_equal(set_a(client), CLIENT_E_UNKNOWN);
+        assert_int_equal(change(client), CLIENT_E_UNKNOWN);
         client_free(client);
     }
     fake_stop(&broken);
@@ -241,10 +252,93 @@ static void test_a_change_is_sent_once_also_after_a_read_on_a_kept_connection(vo
     struct client *client = make_client(fake.path, NULL);
     assert_int_equal(client_status(client, &status), 0);
     json_decref(status);
-    assert_int_equal(set_a(client), CLIENT_E_UNKNOWN);
+    assert_int_equal(change(client), CLIENT_E_UNKNOWN);
     client_free(client);
     fake_stop(&fake);
     assert_int_equal(fake.request_count, 2);
+}
+
+/* --- changes of keys, which carry a number
+ * -------------------------------------------------------------------------------------------------- */
+
+static void assert_numbered(const char *request, const char *sequence)
+{
+    RK_CLEANUP(rk_freep) char *line = rk_asprintf("Raftkv-Sequence: %s\r\n", sequence);
+    assert_non_null(strstr(request, "PUT /key/a HTTP/1.1\r\n"));
+    assert_non_null(strstr(request, "Raftkv-Session: 5a\r\n"));
+    assert_non_null(strstr(request, line));
+}
+
+static void test_a_numbered_change_is_sent_again_with_its_number_until_it_is_answered(void **state)
+{
+    (void)state;
+    static const char *const first[] = {SESSION, "", NO_LEADER, GOOD, GOOD, NULL};
+    struct fake one = {.close_each = true}, other = {.close_each = true};
+    fake_start(&one, first);
+    fake_start(&other, (const char *const[]){TIMEOUT, TIMEOUT, GOOD, NULL});
+    struct client *client = make_client(one.path, other.path);
+    assert_int_equal(set_a(client), 0);
+    assert_int_equal(set_a(client), 0);
+    client_free(client);
+    fake_stop(&one);
+    fake_stop(&other);
+    assert_non_null(strstr(one.requests[0], "POST /session HTTP/1.1\r\n"));
+    assert_null(strstr(one.requests[0], "Raftkv-"));
+    assert_numbered(one.requests[1], "1");
+    assert_numbered(other.requests[0], "1");
+    assert_numbered(one.requests[2], "1"); /* "no leader" is no answer to the first attempt */
+    assert_numbered(other.requests[1], "1");
+    assert_numbered(one.requests[3], "1");
+    assert_numbered(one.requests[4], "2");
+}
+
+static void test_a_change_that_was_refused_at_first_is_not_sent_again(void **state)
+{
+    (void)state;
+    struct fake fake = {.close_each = true};
+    fake_start(&fake, (const char *const[]){SESSION, NO_LEADER, GOOD, NULL});
+    struct client *client = make_client(fake.path, NULL);
+    assert_int_equal(set_a(client), CLIENT_E_UNAVAILABLE);
+    client_free(client);
+    fake_stop(&fake);
+    assert_int_equal(fake.request_count, 2);
+}
+
+static void test_a_session_that_is_gone_is_opened_anew_unless_the_change_may_have_been_made(void **state)
+{
+    (void)state;
+    static const char *const answers[] = {SESSION, NO_SESSION, SESSION, GOOD, GOOD, NULL};
+    static const char *const unknown[] = {SESSION, "", NO_SESSION, GOOD, NULL};
+    struct fake fake = {.close_each = true}, lost = {.close_each = true};
+    fake_start(&fake, answers);
+    struct client *client = make_client(fake.path, NULL);
+    assert_int_equal(set_a(client), 0);
+    client_free(client);
+    fake_stop(&fake);
+    assert_int_equal(fake.request_count, 5);
+    assert_numbered(fake.requests[3], "1");
+    assert_non_null(strstr(fake.requests[4], "DELETE /session/5a HTTP/1.1\r\n"));
+    fake_start(&lost, unknown);
+    client = make_client(lost.path, NULL);
+    assert_int_equal(set_a(client), CLIENT_E_UNKNOWN);
+    client_free(client);
+    fake_stop(&lost);
+    assert_int_equal(lost.request_count, 3);
+}
+
+static void test_a_change_goes_once_and_without_number_to_a_server_without_sessions(void **state)
+{
+    (void)state;
+    struct fake fake = {.close_each = true};
+    fake_start(&fake, (const char *const[]){NOTHING_THERE, GOOD, NOTHING_THERE, "", GOOD, NULL});
+    struct client *client = make_client(fake.path, NULL);
+    assert_int_equal(set_a(client), 0);
+    assert_int_equal(set_a(client), CLIENT_E_UNKNOWN);
+    client_free(client);
+    fake_stop(&fake);
+    assert_int_equal(fake.request_count, 4);
+    assert_null(strstr(fake.requests[1], "Raftkv-"));
+    assert_null(strstr(fake.requests[3], "Raftkv-"));
 }
 
 static void test_reads_keep_their_connection(void **state)
@@ -343,6 +437,10 @@ int main(void)
         cmocka_unit_test(test_when_all_endpoints_fail_the_last_one_is_told),
         cmocka_unit_test(test_a_change_of_unknown_outcome_goes_to_no_other_endpoint),
         cmocka_unit_test(test_a_change_is_sent_once_also_after_a_read_on_a_kept_connection),
+        cmocka_unit_test(test_a_numbered_change_is_sent_again_with_its_number_until_it_is_answered),
+        cmocka_unit_test(test_a_change_that_was_refused_at_first_is_not_sent_again),
+        cmocka_unit_test(test_a_session_that_is_gone_is_opened_anew_unless_the_change_may_have_been_made),
+        cmocka_unit_test(test_a_change_goes_once_and_without_number_to_a_server_without_sessions),
         cmocka_unit_test(test_reads_keep_their_connection),
         cmocka_unit_test(test_a_read_after_a_change_sends_no_body),
         cmocka_unit_test(test_numbers_that_are_none),

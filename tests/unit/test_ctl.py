@@ -181,7 +181,23 @@ class Keys(CtlTest):
         r = self.expect(6, "set", "a", "1")
         self.assertIn("may or may not have been made", r.err)
         self.assertIn("Look whether it was done", r.err)
-        self.assertEqual(len(self.server.requests), 1)
+        self.assertEqual([r[:2] for r in self.server.requests if r[1] != "/session"], [("PUT", "/key/a")])
+
+    def test_a_numbered_change_is_sent_again_until_it_is_answered(self):
+        seen = []
+
+        def answer(request):
+            seen.append((request.headers["Raftkv-Session"], request.headers["Raftkv-Sequence"]))
+            if len(seen) < 3:
+                request.break_off()
+            else:
+                request.answer(200, {"revision": 5})
+        self.server.json_at("POST", "/session", {"session": "00000000000000ab", "ttl": 120})
+        self.server.json_at("DELETE", "/session/00000000000000ab", {})
+        self.server.routes[("PUT", "/key/a")] = answer
+        self.expect(0, "set", "a", "1")
+        self.assertEqual(seen, 3 * [("00000000000000ab", "1")])
+        self.assertEqual(self.server.requests[-1][:2], ("DELETE", "/session/00000000000000ab"))
 
     def test_no_answer_in_time(self):
         self.server.routes[("PUT", "/key/a")] = lambda request: time.sleep(2)
