@@ -178,6 +178,7 @@ static int start_node(struct daemon *daemon)
         .client_url = daemon->client_url,
         .machine = daemon->machine,
         .adopt_machine = daemon->adopt_data,
+        .rebuild_rows = daemon->rebuild_rows,
         .data_directory = conf->data_directory,
         .initial_members = conf->initial_members,
         .initial_member_count = conf->initial_member_count,

@@ -44,6 +44,7 @@ struct daemon {
     struct conf conf;
     const char *conf_path;
     bool adopt_data;
+    bool rebuild_rows;  /* --rebuild-rows */
     char *machine;      /* opaque id of this machine, or "" */
     char *peer_address; /* "" without a peer port */
     char *client_url;   /* "" without a client port */

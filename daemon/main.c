@@ -16,7 +16,7 @@ enum {
 
 struct options {
     const char *conf_path;
-    bool conf_given, check, print, adopt;
+    bool conf_given, check, print, adopt, rebuild;
 };
 
 static void print_help(void)
@@ -26,6 +26,7 @@ static void print_help(void)
            "      --check-config  print every problem of the configuration and exit (1 when there is one)\n"
            "      --print-config  print the effective configuration and exit\n"
            "      --adopt-data    accept a data directory that was moved here from another machine\n"
+           "      --rebuild-rows  set the rows aside and get them from another member\n"
            "      --version       print the version and exit\n"
            "  -h, --help          print this and exit\n\n"
            "See raftkvd(8), raftkv.conf(5), raftkvctl(8).\n",
@@ -35,11 +36,12 @@ static void print_help(void)
 /* Returns -1 to go on, or the exit status. */
 static int parse(int argc, char **argv, struct options *ret)
 {
-    enum { OPT_CHECK = 256, OPT_PRINT, OPT_ADOPT, OPT_VERSION };
+    enum { OPT_CHECK = 256, OPT_PRINT, OPT_ADOPT, OPT_REBUILD, OPT_VERSION };
     static const struct option longs[] = {{"config", required_argument, NULL, 'c'},
                                           {"check-config", no_argument, NULL, OPT_CHECK},
                                           {"print-config", no_argument, NULL, OPT_PRINT},
                                           {"adopt-data", no_argument, NULL, OPT_ADOPT},
+                                          {"rebuild-rows", no_argument, NULL, OPT_REBUILD},
                                           {"version", no_argument, NULL, OPT_VERSION},
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
@@ -60,6 +62,9 @@ static int parse(int argc, char **argv, struct options *ret)
             break;
         case OPT_ADOPT:
             ret->adopt = true;
+            break;
+        case OPT_REBUILD:
+            ret->rebuild = true;
             break;
         case OPT_VERSION:
             puts("raftkvd " PACKAGE_VERSION);
@@ -193,6 +198,7 @@ int main(int argc, char **argv)
         return EXIT_SUCCESS;
     }
     daemon.adopt_data = options.adopt;
+    daemon.rebuild_rows = options.rebuild;
     umask(0077);
     rk_log_set_level(conf_log_level(&daemon.conf));
     raise_file_limit();

@@ -68,6 +68,10 @@ static json_t *problems(const struct node_status *status)
         json_array_append_new(
             array, json_string("there is no leader: writes and consistent reads wait until a majority of the "
                                "members can reach each other"));
+    if (status->check.corrupt) {
+        snprintf(text, sizeof(text), "CORRUPT: %s", status->check.text);
+        json_array_append_new(array, json_string(text));
+    }
     if (status->rebuilding) {
         snprintf(text, sizeof(text), "rebuilding rows from a peer: %s", status->rebuild_why);
         json_array_append_new(array, json_string(text));
@@ -102,6 +106,19 @@ static json_t *join_object(const struct node_status *status)
     json_object_set_new(join, "state", json_string(node_join_state_name(status->join_state)));
     json_object_set_new(join, "message", json_string(status->join_text));
     return join;
+}
+
+static json_t *check_object(const struct node_status *status)
+{
+    json_t *check = json_object();
+
+    json_object_set_new(check, "corrupt", json_boolean(status->check.corrupt));
+    add_number(check, "compared", status->check.compared);
+    add_number(check, "not_compared", status->check.not_compared);
+    add_number(check, "mismatches", status->check.mismatches);
+    add_number(check, "equal_index", status->check.equal_index);
+    add_number(check, "scrubs", status->check.scrubs);
+    return check;
 }
 
 static void add_raft(json_t *object, const struct node_status *status)
@@ -142,6 +159,7 @@ static void finish_status(struct api_task *task, struct node_call *call)
     add_number(object, "entries_flushed", status->entries_flushed);
     add_number(object, "flush_us_max", status->flush_us_max);
     json_object_set_new(object, "peers", peers(status));
+    json_object_set_new(object, "check", check_object(status));
     json_object_set_new(object, "join", join_object(status));
     json_object_set_new(object, "problems", problems(status));
     api_answer_json(task, 200, object);

@@ -97,6 +97,11 @@
 /* An HTTP/2 peer that keeps its windows closed while answers wait loses its connection, too. */
 #define RK_HTTP_STALL_MS (2u * 60u * 1000u)
 
+/* The rows are read in the background to see that they still add up: so fast, and so long after each pass. A
+ * gigabyte takes a quarter of an hour, a terabyte twelve days; field rates of rot are counted by the year. */
+#define RK_SCRUB_BYTES_PER_S (1024u * 1024u)
+#define RK_SCRUB_PAUSE_S     600u
+
 /* Connections. */
 #define RK_TLS_HANDSHAKE_MS 10000u
 #define RK_HANDSHAKES_MAX   512u   /* unfinished handshakes per listener and worker */

@@ -36,6 +36,9 @@ struct mvcc_meta {
     uint32_t sessions;       /* of clients, open */
 };
 void mvcc_meta(const struct mvcc *mvcc, struct mvcc_meta *ret);
+/* A number for the state after the last entry applied: equal on every member that has applied the same
+ * entries, and different, but for an accident in 2^64, on one whose rows are others (mvcc_hash.c). */
+uint64_t mvcc_digest(const struct mvcc *mvcc);
 
 /* ---- commands: what an entry of kind COMMAND carries (mvcc_command.c) ------ */
 
@@ -185,6 +188,7 @@ struct mvcc_snapshot_info {
     uint64_t index, term; /* the entry that it stands at */
     uint64_t revision;
     uint64_t keys;
+    uint64_t hash; /* the sum over the rows: they must add up to it */
     uint64_t members_index;
     struct rk_slice members; /* copied by whoever keeps it */
 };

@@ -10,6 +10,7 @@
 
 #include "lib/base/rk_assert.h"
 #include "lib/mvcc/mvcc_command.h"
+#include "lib/mvcc/mvcc_hash.h"
 #include "lib/mvcc/mvcc_scan.h"
 #include "lib/mvcc/mvcc_state.h"
 
@@ -80,6 +81,7 @@ static int put_change(struct change *change, struct mvcc_row *row)
     int r = mvcc_put_row(change->mvcc, row);
     if (r < 0)
         return r;
+    change->mvcc->applied.hash += mvcc_hash_row(row);
     change->sub++;
     return 0;
 }

@@ -180,8 +180,11 @@ int mvcc_install_feed(struct mvcc *mvcc, struct rk_slice bytes)
  * its snapshot was read from have the same rows. */
 static void take_meta(struct mvcc *mvcc, const struct mvcc_snapshot_info *info)
 {
-    mvcc->applied = (struct mvcc_applied){
-        .index = info->index, .term = info->term, .revision = info->revision, .keys = info->keys};
+    mvcc->applied = (struct mvcc_applied){.index = info->index,
+                                          .term = info->term,
+                                          .revision = info->revision,
+                                          .keys = info->keys,
+                                          .hash = info->hash};
     if (info->members_index > 0 || info->members.len > 0)
         mvcc_set_members(mvcc, info->members_index, info->members);
     mvcc_once_heat(&mvcc->once);

@@ -34,9 +34,9 @@
  * part of a snapshot.
  *
  * Table META has a row for each name below: "applied" (where the log was applied
- * up to, the revision, the number of live keys; then the origins that proposed last,
- * as mvcc_dedup.c writes them), "members" (an opaque block and
- * the entry that it came from), "session-clock" (milliseconds, see mvcc_session.c)
+ * up to, the revision, the number of live keys, the hash over the rows; then the
+ * origins that proposed last, as mvcc_dedup.c writes them), "members" (an opaque block
+ * and the entry that it came from), "session-clock" (milliseconds, see mvcc_session.c)
  * and, while a snapshot is being installed, "installing".
  *
  * Tables ORIGINS and SESSIONS have a row for each other member that has proposed, and
@@ -49,14 +49,15 @@
 #include "lib/base/rk_assert.h"
 #include "lib/base/rk_wire.h"
 
-#define ROW_FORMAT   1u
-#define KIND_PUT     1u
-#define KIND_DELETE  2u
-#define TABLE_PREFIX 5u
-#define ESCAPE       0x00u
-#define ESCAPED_ZERO 0xffu
-#define KEY_END      0x01u
-#define KEY_PAST     0x02u
+#define ROW_FORMAT     1u
+#define APPLIED_FORMAT 2u /* 1 had no hash */
+#define KIND_PUT       1u
+#define KIND_DELETE    2u
+#define TABLE_PREFIX   5u
+#define ESCAPE         0x00u
+#define ESCAPED_ZERO   0xffu
+#define KEY_END        0x01u
+#define KEY_PAST       0x02u
 
 void mvcc_row_table(struct rk_buf *ret, uint32_t group, enum mvcc_table table)
 {
@@ -222,11 +223,12 @@ void mvcc_meta_key(struct rk_buf *ret, uint32_t group, const char *name)
 void mvcc_applied_value(struct rk_buf *ret, const struct mvcc_applied *applied)
 {
     rk_buf_clear(ret);
-    rk_put_u8(ret, ROW_FORMAT);
+    rk_put_u8(ret, APPLIED_FORMAT);
     rk_put_u64(ret, applied->index);
     rk_put_u64(ret, applied->term);
     rk_put_u64(ret, applied->revision);
     rk_put_u64(ret, applied->keys);
+    rk_put_u64(ret, applied->hash);
 }
 
 int mvcc_applied_decode(struct rk_slice row_value, struct mvcc_applied *ret, struct rk_slice *ret_rest)
@@ -237,7 +239,8 @@ int mvcc_applied_decode(struct rk_slice row_value, struct mvcc_applied *ret, str
     applied.term = rk_get_u64(&r);
     applied.revision = rk_get_u64(&r);
     applied.keys = rk_get_u64(&r);
-    if (!rk_reader_ok(&r) || format != ROW_FORMAT || applied.revision == 0)
+    applied.hash = rk_get_u64(&r);
+    if (!rk_reader_ok(&r) || format != APPLIED_FORMAT || applied.revision == 0)
         return -EBADMSG;
     *ret_rest = rk_get_bytes(&r, rk_reader_left(&r));
     *ret = applied;

@@ -67,6 +67,7 @@ int mvcc_rev_decode(struct rk_slice row_key, struct rk_slice row_value, uint64_t
 
 struct mvcc_applied {
     uint64_t index, term, revision, keys;
+    uint64_t hash; /* over the rows of the keys table: mvcc_hash.c */
 };
 void mvcc_meta_key(struct rk_buf *ret, uint32_t group, const char *name);
 void mvcc_applied_value(struct rk_buf *ret, const struct mvcc_applied *applied);

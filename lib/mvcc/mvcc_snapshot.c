@@ -48,6 +48,7 @@ int mvcc_snapshot_open(struct mvcc *mvcc, uint64_t cluster_id, struct mvcc_snaps
         .term = mvcc->applied.term,
         .revision = mvcc->applied.revision,
         .keys = mvcc->applied.keys,
+        .hash = mvcc->applied.hash,
         .members_index = mvcc->members_index,
         .members = rk_buf_slice(&s->members),
     };

@@ -15,7 +15,8 @@
  * First comes one block HEAD:
  *
  *     magic "raftkv-s", format (1 byte, 2), group (4), then 8 bytes each:
- *     cluster id, index, term, revision, live keys, entry of the members;
+ *     cluster id, index, term, revision, live keys, hash over the rows
+ *     (mvcc_hash.c), entry of the members;
  *     members (length of 4 bytes and the bytes)
  *
  * then any number of blocks ONCE, each with at least one record of what has been
@@ -75,6 +76,7 @@ void mvcc_stream_put_head(struct rk_buf *out, const struct mvcc_snapshot_info *i
     rk_put_u64(&buf, info->term);
     rk_put_u64(&buf, info->revision);
     rk_put_u64(&buf, info->keys);
+    rk_put_u64(&buf, info->hash);
     rk_put_u64(&buf, info->members_index);
     rk_put_block(&buf, info->members);
     put_block(out, MVCC_BLOCK_HEAD, rk_buf_slice(&buf), crc);
@@ -122,6 +124,7 @@ int mvcc_stream_get_head(struct rk_reader *r, struct mvcc_snapshot_info *ret)
     info.term = rk_get_u64(r);
     info.revision = rk_get_u64(r);
     info.keys = rk_get_u64(r);
+    info.hash = rk_get_u64(r);
     info.members_index = rk_get_u64(r);
     info.members = rk_get_block(r, RK_COMMAND_BYTES_MAX);
     if (!rk_reader_done(r) || !rk_slice_eq_str(magic, MAGIC) || format != STREAM_FORMAT)

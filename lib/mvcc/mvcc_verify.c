@@ -10,13 +10,15 @@
  *     a put on a tombstone creates the key again, a tombstone buries a put;
  *   - no revision is beyond the one in the head, or before the first change;
  *   - what is kept for exactly-once is of this state and before, and bounded;
- *   - as many keys are alive at the end as the head says. */
+ *   - as many keys are alive at the end as the head says;
+ *   - the rows add up to the hash in the head: whoever wrote the stream has the rows that it should have. */
 #include "lib/mvcc/mvcc_verify.h"
 
 #include <errno.h>
 
 #include "lib/base/rk_assert.h"
 #include "lib/base/rk_crc32c.h"
+#include "lib/mvcc/mvcc_hash.h"
 #include "lib/mvcc/mvcc_once.h"
 #include "lib/mvcc/mvcc_stream.h"
 
@@ -29,7 +31,7 @@ struct mvcc_verify {
     struct mvcc_snapshot_info info;
     struct rk_buf members;
 
-    uint64_t row_count, live_keys;
+    uint64_t row_count, live_keys, hash;
     struct mvcc_row newer; /* the row before: key in newer_key, no value */
     struct rk_buf newer_key;
 
@@ -128,6 +130,7 @@ static int see_row(struct mvcc_verify *v, const struct mvcc_row *row)
     int r = v->row_fn ? v->row_fn(v->userdata, row) : 0;
     if (r < 0)
         return r;
+    v->hash += mvcc_hash_row(row);
     remember(v, row, order == 0);
     return 0;
 }
@@ -174,7 +177,8 @@ static int see_tail(struct mvcc_verify *v, struct rk_reader *r)
     struct mvcc_stream_tail tail;
     if (!v->have_head || mvcc_stream_get_tail(r, &tail) < 0)
         return -EBADMSG;
-    if (tail.rows != v->row_count || tail.crc != v->crc || !oldest_ok(v) || v->live_keys != v->info.keys)
+    if (tail.rows != v->row_count || tail.crc != v->crc || !oldest_ok(v) || v->live_keys != v->info.keys ||
+        v->hash != v->info.hash)
         return -EBADMSG;
     v->complete = true;
     return 0;

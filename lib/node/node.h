@@ -45,6 +45,9 @@ enum node_call_kind {                       /* part of the peer protocol: never 
                                                     configuration if that is not committed */
                       NODE_CALL_ROWS_WANTED = 40, /* a member to its leader: stream me a snapshot, whatever
                                                      my log holds */
+                      NODE_CALL_DIGEST,  /* the leader to a member: index, digest (u64 each); answer: its own
+                                            digest at that index; BUSY: not applied yet */
+                      NODE_CALL_CONDEMN, /* the leader to a member: index, digest of the majority */
                       /* Not forwarded, so not on the wire: */
                       NODE_CALL_STATUS = 100, /* answer: struct node_status in call->status */
                       NODE_CALL_JOIN,         /* body: address; discard */
@@ -159,6 +162,14 @@ struct node_status {
     bool low_space;
     bool rebuilding;                   /* the rows come from a peer */
     char rebuild_why[NODE_TEXT_BYTES]; /* "" when they do not */
+    struct {
+        bool corrupt;
+        char text[NODE_TEXT_BYTES]; /* when corrupt */
+        /* At the leader: answers of members that were compared with ours, those that could not be, rounds in
+         * which some differed, and the entry at which all were last found equal. */
+        uint64_t compared, not_compared, mismatches, equal_index;
+        uint64_t scrubs; /* times that all rows of this host were read and added up */
+    } check;
     uint64_t uptime_us;
     uint64_t flushes, entries_flushed, flush_us_max;
     enum node_join_state join_state;
@@ -173,6 +184,7 @@ struct node_config {
     const char *peer_address; /* what other members connect to; "" when there is no peer port */
     const char *client_url;   /* for redirects and lists; "" when there is no client port */
     const char *machine;      /* opaque id of this machine, or "" */
+    bool rebuild_rows;        /* do not believe the rows that are there: get them from a peer */
     bool adopt_machine;       /* the data directory was moved to this machine on purpose */
     const char *data_directory;
     /* "name=address" each; empty: a cluster of one at once. Used only when the data directory is pristine. */

@@ -50,6 +50,8 @@ static int apply_entry(struct node *node, struct turn *turn, struct node_apply_e
         r = mvcc_apply_noop(mvcc, entry->index, entry->term);
         break;
     }
+    if (r == 0)
+        node_digests_note(node, entry->index, mvcc_digest(mvcc));
     if (r == 0 && entry->call) {
         rk_list_push_back(&turn->answered, &entry->call->priv.link);
         entry->call = NULL;
@@ -175,6 +177,7 @@ static int do_work(struct node *node, struct turn *turn, struct node_apply_work 
         node_snapshot_in(node, work);
         return 0;
     case NODE_APPLY_ENTRIES:
+    case NODE_APPLY_ROTTEN:
     case NODE_APPLY_INSTALLED:
         break;
     }
@@ -270,7 +273,7 @@ bool node_apply_run_once(struct node *node)
     rk_list_init(&mails);
     rk_list_init(&finished);
     rk_beat_idle(&node->apply_beat);
-    node_wait(node, &node->apply_box, RK_NEVER);
+    node_wait(node, &node->apply_box, node_unfit(node) ? RK_NEVER : node->scrub_us);
     rk_beat_busy(&node->apply_beat);
     rk_mailbox_take(&node->apply_box, &mails);
     while (r == 0 && (it = rk_list_pop_front(&mails))) {
@@ -285,6 +288,8 @@ bool node_apply_run_once(struct node *node)
     }
     if (r == 0)
         r = commit(node, &turn);
+    if (r == 0 && go_on)
+        r = node_scrub_run(node);
     if (r != 0) {
         node_rows_failed(node, r);
         while ((it = rk_list_pop_front(&turn.answered)))
@@ -307,6 +312,7 @@ bool node_apply_run_once(struct node *node)
 void node_apply_end(struct node *node)
 {
     node_snapshot_forget(node);
+    node_scrub_stop(node);
     node_snapshot_close_sources(node);
 }
 

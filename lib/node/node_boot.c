@@ -249,6 +249,7 @@ static void note_state(struct node *node, const struct mvcc_meta *meta, uint64_t
     node->group.revision = meta->revision;
     node->group.keys = meta->keys;
     node->group.sessions = meta->sessions;
+    node_digests_reset(node, meta->applied_index, mvcc_digest(node->group.mvcc));
     if (rebuilding)
         node_cache_reset(&node->group.cache, last + 1);
 }
@@ -416,6 +417,8 @@ static void init_node(struct node *node, const struct node_config *config)
 {
     node->config = *config;
     pthread_mutex_init(&node->summary_mutex, NULL);
+    pthread_mutex_init(&node->digests.mutex, NULL);
+    node->scrub_us = node_now_us(node);
     rk_list_init(&node->out);
     rk_list_init(&node->group.configs);
     rk_list_init(&node->group.proposals);

@@ -75,6 +75,7 @@ enum node_apply_kind {
     NODE_APPLY_FLUSH,        /* makes the rows durable; index: up to here */
     NODE_APPLY_SNAPSHOT_OUT, /* opens a snapshot for peer, or for call */
     NODE_APPLY_SNAPSHOT_IN,  /* an accepted offer: chunks of stream_id follow */
+    NODE_APPLY_ROTTEN,       /* apply to raft only: the rows do not add up */
     NODE_APPLY_INSTALLED,    /* apply to raft only: the rows now stand at index, term */
 };
 
@@ -201,6 +202,32 @@ struct node_feed {
 };
 #define NODE_FEED_MAX 64u
 
+/* ---- comparing with the others (node_check.c) ---- */
+
+#define NODE_DIGESTS                                                                                         \
+    16384u /* entries that a member can look back: a tenth of a second at any rate it reaches */
+
+struct node_digests {
+    pthread_mutex_t mutex;
+    uint64_t last, count;        /* entries last - count + 1 .. last are known */
+    uint64_t ring[NODE_DIGESTS]; /* [index % NODE_DIGESTS] */
+};
+
+struct node_check_peer {
+    uint64_t id, call_id; /* of the question that is out; 0: none */
+    uint64_t digest;
+    bool votes, answered, known; /* known: it has told its digest */
+};
+
+struct node_check { /* the leader's round, but for text */
+    bool open, all_compared;
+    uint64_t index, digest, begun_us;
+    uint32_t peer_count;
+    struct node_check_peer peers[RK_MEMBERS_MAX];
+    uint64_t compared, not_compared, mismatches, equal_index;
+    char text[NODE_TEXT_BYTES]; /* of the alarm */
+};
+
 /* ---- the node --------------------------------------------------------------------------- */
 
 struct node {
@@ -258,10 +285,13 @@ struct node {
     } lookup;
 
     struct {
-        uint64_t ask_us; /* when to ask the leader for a snapshot (again), or to hand leadership over */
-        bool asking;     /* the question is out */
+        uint64_t ask_us;     /* when to ask the leader for a snapshot (again), or to hand leadership over */
+        uint64_t give_up_us; /* a fenced leader waits for a successor until then */
+        bool asking;         /* the question is out */
         char why[NODE_TEXT_BYTES];
     } rebuild;
+
+    struct node_check check;
 
     /* log thread */
     bool trimming; /* there may be entries before the log's base to delete */
@@ -269,7 +299,8 @@ struct node {
     /* apply thread */
     struct node_incoming *incoming;
     struct rk_list sources; /* of node_source: snapshots on their way out */
-    struct node_install *install;
+    struct node_scrub *scrub;
+    uint64_t scrub_us; /* when its next slice is due */
 
     /* any thread */
     atomic_uint_fast64_t sequence; /* of proposals, for their origin */
@@ -277,9 +308,12 @@ struct node {
     atomic_bool failed;
     atomic_uint_fast64_t leader_now; /* 0: unknown */
     atomic_bool serving;             /* a member, not joining, not removed */
-    atomic_bool alone;               /* the only member */
-    atomic_bool rebuilding;          /* there are no rows: a peer's are awaited */
-    atomic_bool fenced;              /* the rows are known to be wrong: nothing is served from them */
+    struct node_digests digests;
+    atomic_bool corrupt; /* our rows, or some other member's, differ: check.text */
+    atomic_uint_fast64_t scrubs;
+    atomic_bool alone;      /* the only member */
+    atomic_bool rebuilding; /* there are no rows: a peer's are awaited */
+    atomic_bool fenced;     /* the rows are known to be wrong: nothing is served from them */
     atomic_bool checkpoint_stop;
     atomic_uint_fast64_t member_id, incarnation;
     pthread_mutex_t summary_mutex;
@@ -482,6 +516,22 @@ void node_rebuild_housekeeping(struct node *node);
 void node_rebuild_wanted(struct node *node, struct node_call *call);
 bool node_rebuild_accepts(struct node *node, const struct node_offer *offer);
 void node_rebuild_installed(struct node *node, struct node_apply_work *work);
+
+/* node_check.c: apply thread */
+void node_digests_reset(struct node *node, uint64_t index, uint64_t digest);
+void node_digests_note(struct node *node, uint64_t index, uint64_t digest);
+/* raft thread */
+void node_check_housekeeping(struct node *node);
+void node_check_asked(struct node *node, struct node_call *call);
+void node_check_condemned(struct node *node, struct node_call *call);
+bool node_check_reply(struct node *node, const struct node_message *reply); /* false: not to its question */
+/* Our rows are wrong: nothing is served from them any more, leadership goes, and the next start rebuilds
+ * them. The only member raises the alarm instead. */
+void node_fence(struct node *node, const char *why);
+
+/* node_scrub.c: apply thread, between transactions */
+int node_scrub_run(struct node *node) RK_MUST_CHECK; /* the slice that is due, if any; -errno of the store */
+void node_scrub_stop(struct node *node);
 
 /* node_status.c */
 struct node_status *node_make_status(struct node *node);

@@ -46,6 +46,11 @@ static void on_apply_done(struct node *node, struct node_apply_work *work)
         node_apply_work_free(work);
         return;
     }
+    if (work->kind == NODE_APPLY_ROTTEN) {
+        node_fence(node, "the rows of this host do not add up to what was applied");
+        node_apply_work_free(work);
+        return;
+    }
     group->revision = work->revision;
     group->keys = work->keys;
     group->sessions = work->sessions;
@@ -53,7 +58,9 @@ static void on_apply_done(struct node *node, struct node_apply_work *work)
         struct raft_event event = {.kind = RAFT_EVENT_APPLIED, .index = work->applied};
 
         group->applied = work->applied;
-        atomic_store(&node->serving, true); /* a host that joins has something to read now, if only stale */
+        if (!node_unfit(node))
+            atomic_store(&node->serving,
+                         true); /* a host that joins has something to read now, if only stale */
         if (node_configs_prune(group, group->applied))
             node->announce_us = node_now_us(node) + FAREWELL_US;
         if (work->kind != NODE_APPLY_INSTALLED)
@@ -170,6 +177,7 @@ static void run_timers(struct node *node, uint64_t now_us)
         node_join_housekeeping(node);
         node_lookup_housekeeping(node);
         node_rebuild_housekeeping(node);
+        node_check_housekeeping(node);
         node_refresh_summary(node);
     }
 }

@@ -166,7 +166,7 @@ static size_t first_sentence(const char *text)
 
 int node_open_rows(struct node *node, char **ret_error)
 {
-    bool pending = store_rebuild_pending(node->dir);
+    bool pending = store_rebuild_pending(node->dir) || node->config.rebuild_rows;
     bool begun = pending && store_rebuild_has_begun(node->dir);
     RK_CLEANUP(rk_freep) char *found = NULL;
     char why[NODE_TEXT_BYTES];
@@ -174,6 +174,8 @@ int node_open_rows(struct node *node, char **ret_error)
 
     if (pending && !begun) {
         store_rebuild_why(node->dir, why, sizeof(why));
+        if (why[0] == '\0')
+            snprintf(why, sizeof(why), "raftkvd was started with --rebuild-rows");
         return set_aside(node, why, ret_error);
     }
     r = open_as_found(node, begun, &found);

@@ -78,6 +78,8 @@ static void on_reply(struct node *node, struct node_message *reply)
         node_join_reply(node, reply);
         return;
     }
+    if (node_check_reply(node, reply))
+        return;
     call = rk_map_get(&node->forwards, reply->id);
     if (!call || call->priv.peer != reply->peer)
         return; /* it has timed out */
@@ -344,7 +346,7 @@ static bool refuse_unfit(struct node *node, struct node_call *call)
         return true;
     }
     if (!is_leader(node) || call->kind == NODE_CALL_STATUS || call->kind == NODE_CALL_MEMBERS ||
-        call->kind == NODE_CALL_TRANSFER)
+        call->kind == NODE_CALL_TRANSFER || call->kind >= NODE_CALL_ROWS_WANTED)
         return false;
     node_answer(node, call, NODE_E_NO_LEADER,
                 "this host leads but has lost its rows: leadership is being handed over, try again");
@@ -401,6 +403,12 @@ void node_route(struct node *node, struct node_call *call)
         break;
     case NODE_CALL_ROWS_WANTED:
         node_rebuild_wanted(node, call);
+        break;
+    case NODE_CALL_DIGEST:
+        node_check_asked(node, call);
+        break;
+    case NODE_CALL_CONDEMN:
+        node_check_condemned(node, call);
         break;
     case NODE_CALL_MEMBERS:
         node_answer_members(node, call);

@@ -218,6 +218,7 @@ void node_close(struct node *node)
         rk_mailbox_deinit(&node->apply_box);
     }
     pthread_mutex_destroy(&node->summary_mutex);
+    pthread_mutex_destroy(&node->digests.mutex);
     free(node);
 }
 

@@ -196,6 +196,7 @@ static void tell_raft(struct node *node)
     struct mvcc_meta meta;
 
     mvcc_meta(node->group.mvcc, &meta);
+    node_digests_reset(node, meta.applied_index, mvcc_digest(node->group.mvcc));
     note->index = note->applied = meta.applied_index;
     note->term = meta.applied_term;
     note->revision = meta.revision;

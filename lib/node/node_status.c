@@ -52,6 +52,13 @@ struct node_status *node_make_status(struct node *node)
     status->low_space = store_space_low();
     status->rebuilding = atomic_load(&node->rebuilding);
     memcpy(status->rebuild_why, node->rebuild.why, sizeof(status->rebuild_why));
+    status->check.corrupt = atomic_load(&node->corrupt);
+    memcpy(status->check.text, node->check.text, sizeof(status->check.text));
+    status->check.compared = node->check.compared;
+    status->check.not_compared = node->check.not_compared;
+    status->check.mismatches = node->check.mismatches;
+    status->check.equal_index = node->check.equal_index;
+    status->check.scrubs = atomic_load(&node->scrubs);
     status->uptime_us = node_now_us(node) - node->started_us;
     store_log_stats(node->log, &stats);
     status->flushes = stats.flushes;
@@ -82,9 +89,10 @@ void node_refresh_summary(struct node *node)
     atomic_store(&node->alone, node_members_now(&node->group)->count <= 1);
     raft_status(node->group.raft, &status);
     leader = node_members_find(node_members_now(&node->group), status.leader);
-    snprintf(text, sizeof(text), "%s, term %llu, commit %llu, leader %s%s%s", role_text(node, &status),
+    snprintf(text, sizeof(text), "%s, term %llu, commit %llu, leader %s%s%s%s", role_text(node, &status),
              (unsigned long long)status.term, (unsigned long long)status.commit,
              leader && !node->identity.removed ? leader->name : "none",
+             atomic_load(&node->corrupt) ? ", CORRUPT: members differ" : "",
              atomic_load(&node->rebuilding) ? ", REBUILDING ROWS FROM A PEER" : "",
              store_space_low() ? ", DISK NEARLY FULL: writes are refused" : "");
     pthread_mutex_lock(&node->summary_mutex);
@@ -109,6 +117,8 @@ bool node_healthy(struct node *node, const char **ret_reason)
         *ret_reason = "this host's storage has failed";
     else if (atomic_load(&node->rebuilding))
         *ret_reason = "this host is rebuilding its rows from a peer";
+    else if (atomic_load(&node->corrupt))
+        *ret_reason = "the rows of this host and of others differ: see raftkvctl status";
     else if (!atomic_load(&node->serving))
         *ret_reason = "this host is joining a cluster";
     else if (atomic_load(&node->leader_now) == 0)

@@ -519,6 +519,7 @@ static struct node_config config_of(struct host *host)
         .client_url = tune->client_url ? tune->client_url : host->url,
         .machine = tune->machine ? tune->machine : "",
         .adopt_machine = tune->adopt_machine,
+        .rebuild_rows = tune->rebuild_rows,
         .data_directory = host->path,
         .initial_members = world->initial,
         .initial_member_count = world->initial_count,

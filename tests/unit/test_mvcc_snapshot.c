@@ -43,11 +43,37 @@ static void an_installed_snapshot_has_the_same_rows(void **state)
     struct mvcc_meta meta_a = fixture_meta(a), meta_b = fixture_meta(&b);
     assert_true(meta_a.applied_index == meta_b.applied_index && meta_a.applied_term == meta_b.applied_term);
     assert_true(meta_a.revision == meta_b.revision && meta_a.keys == meta_b.keys);
+    assert_true(mvcc_digest(a->mvcc) == mvcc_digest(b.mvcc));
     fixture_assert_slice(meta_b.members, "the members");
     /* Both go on alike. */
     assert_int_equal(fixture_do_put(a, "k1", "after"), fixture_do_put(&b, "k1", "after"));
     fixture_assert_same_rows(a, &b);
+    assert_true(mvcc_digest(a->mvcc) == mvcc_digest(b.mvcc));
     fixture_close(&b);
+}
+
+/* One bit of one value, below everything that counts: the digest says what the rows were, not what they are.
+ */
+static void a_row_that_was_changed_behind_our_back_is_seen_in_the_stream(void **state)
+{
+    struct fixture *f = *state;
+    RK_CLEANUP(rk_buf_deinit) struct rk_buf stream = {0};
+    RK_CLEANUP(rk_buf_deinit) struct rk_buf key = {0};
+    RK_CLEANUP(rk_buf_deinit) struct rk_buf value = {0};
+    uint64_t digest;
+    fixture_fill(f, 100);
+    uint64_t revision = fixture_do_put(f, "rot", "value");
+    digest = mvcc_digest(f->mvcc);
+    mvcc_row_key(&key, FIXTURE_GROUP, rk_slice_str("rot"), revision, 0);
+    assert_int_equal(store_rows_begin(f->rows), 0);
+    assert_int_equal(store_rows_get(f->rows, rk_buf_slice(&key), &value), 0);
+    value.data[value.start + value.len - 1] ^= 1;
+    assert_int_equal(store_rows_put(f->rows, rk_buf_slice(&key), rk_buf_slice(&value)), 0);
+    assert_int_equal(store_rows_commit(f->rows), 0);
+    fixture_reopen(f);
+    assert_true(mvcc_digest(f->mvcc) == digest);
+    fixture_snapshot(f, 1000, &stream);
+    assert_int_equal(fixture_verify(rk_buf_slice(&stream), stream.len), -EBADMSG);
 }
 
 static void an_empty_group_has_a_snapshot(void **state)
@@ -329,6 +355,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(an_installed_snapshot_has_the_same_rows),
+        TEST(a_row_that_was_changed_behind_our_back_is_seen_in_the_stream),
         TEST(an_empty_group_has_a_snapshot),
         TEST(a_snapshot_stays_at_its_revision_while_entries_are_applied),
         TEST(a_snapshot_gets_past_any_number_of_newer_keys),

@@ -5,6 +5,7 @@
 
 #include "lib/base/rk_crc32c.h"
 #include "lib/base/rk_random.h"
+#include "lib/mvcc/mvcc_hash.h"
 #include "lib/mvcc/mvcc_stream.h"
 
 static int setup(void **state)
@@ -81,12 +82,13 @@ static void blocks_left_out_doubled_or_swapped_are_noticed(void **state)
 static void a_block_of_another_stream_is_noticed(void **state)
 {
     (void)state;
-    const struct mvcc_snapshot_info info = {.group = 1, .index = 50, .term = 1, .revision = 9, .keys = 1};
+    struct mvcc_snapshot_info info = {.group = 1, .index = 50, .term = 1, .revision = 9, .keys = 1};
     for (unsigned other = 0; other < 2; other++) {
         RK_CLEANUP(rk_buf_deinit) struct rk_buf stream = {0};
         RK_CLEANUP(rk_buf_deinit) struct rk_buf body = {0};
         struct mvcc_row row = {.key = rk_slice_str("k"), .revision = 9, .create_revision = 9, .version = 1};
         uint32_t crc = 0, ignored = 0;
+        info.hash = mvcc_hash_row(&row);
         mvcc_stream_put_head(&stream, &info, &crc);
         mvcc_stream_put_row(&body, &row);
         mvcc_stream_put_rows(&stream, rk_buf_slice(&body), other ? &ignored : &crc);
@@ -113,14 +115,17 @@ static void a_length_that_cannot_be_is_refused_at_once(void **state)
     }
 }
 
-/* A stream with good CRCs around these rows. */
-static int verify_rows(const struct mvcc_row *rows, size_t count, uint64_t revision, uint64_t keys)
+/* A stream with good CRCs around these rows; error: what its head says too much of their hash. */
+static int verify_sum(const struct mvcc_row *rows, size_t count, uint64_t revision, uint64_t keys,
+                      uint64_t error)
 {
     RK_CLEANUP(rk_buf_deinit) struct rk_buf stream = {0};
     RK_CLEANUP(rk_buf_deinit) struct rk_buf body = {0};
-    const struct mvcc_snapshot_info info = {
-        .group = 1, .index = 50, .term = 1, .revision = revision, .keys = keys};
+    struct mvcc_snapshot_info info = {
+        .group = 1, .index = 50, .term = 1, .revision = revision, .keys = keys, .hash = error};
     uint32_t crc = 0;
+    for (size_t i = 0; i < count; i++)
+        info.hash += mvcc_hash_row(&rows[i]);
     mvcc_stream_put_head(&stream, &info, &crc);
     for (size_t i = 0; i < count; i++) {
         rk_buf_clear(&body);
@@ -129,6 +134,11 @@ static int verify_rows(const struct mvcc_row *rows, size_t count, uint64_t revis
     }
     mvcc_stream_put_tail(&stream, count, crc);
     return fixture_verify(rk_buf_slice(&stream), stream.len);
+}
+
+static int verify_rows(const struct mvcc_row *rows, size_t count, uint64_t revision, uint64_t keys)
+{
+    return verify_sum(rows, count, revision, keys, 0);
 }
 
 static struct mvcc_row put(const char *key, uint64_t revision, uint64_t create, uint64_t version)
@@ -177,6 +187,48 @@ static void rows_that_no_commands_can_have_made_are_refused(void **state)
     BAD(UINT64_MAX, 1, put("a", 5, 5, UINT64_MAX), put("a", 4, 5, UINT64_MAX - 1));
 }
 
+static void rows_that_do_not_add_up_to_the_hash_are_refused(void **state)
+{
+    (void)state;
+    const struct mvcc_row rows[] = {put("a", 5, 2, 2), put("a", 2, 2, 1), put("b", 3, 3, 1)};
+    assert_int_equal(verify_sum(rows, 3, 5, 2, 0), 0);
+    assert_int_equal(verify_sum(rows, 3, 5, 2, 1), -EBADMSG);
+    assert_int_equal(verify_sum(rows, 3, 5, 2, 1ULL << 63), -EBADMSG);
+}
+
+static void each_bit_of_a_row_counts_in_its_hash(void **state)
+{
+    (void)state;
+    static const char value[] = "0123456789abcdef012";
+    const struct mvcc_row row = {.key = rk_slice_str("key"),
+                                 .revision = 9,
+                                 .sub = 1,
+                                 .create_revision = 7,
+                                 .version = 2,
+                                 .lease = 3,
+                                 .value = rk_slice_str(value)};
+    uint64_t hash = mvcc_hash_row(&row);
+    for (size_t bit = 0; bit < 8 * strlen(value); bit++) {
+        struct mvcc_row other = row;
+        char changed[sizeof(value)];
+        memcpy(changed, value, sizeof(value));
+        changed[bit / 8] ^= (char)(1 << bit % 8);
+        other.value = rk_slice(changed, strlen(value));
+        assert_true(mvcc_hash_row(&other) != hash);
+    }
+    struct mvcc_row others[] = {row, row, row, row, row, row, row, row};
+    others[0].key = rk_slice_str("kez");
+    others[1].revision++;
+    others[2].sub++;
+    others[3].create_revision++;
+    others[4].version++;
+    others[5].lease++;
+    others[6].tombstone = true;
+    others[7].value.len--;
+    for (size_t i = 0; i < RK_ARRAY_LEN(others); i++)
+        assert_true(mvcc_hash_row(&others[i]) != hash);
+}
+
 static void put_block(struct rk_buf *stream, struct rk_slice body, uint32_t *crc)
 {
     size_t start = stream->len;
@@ -214,7 +266,7 @@ static void a_later_format_is_refused(void **state)
     const struct mvcc_snapshot_info info = {.group = 1, .revision = 9};
     uint32_t crc = 0;
     mvcc_stream_put_head(&stream, &info, &crc);
-    stream.data[MVCC_BLOCK_HEADER + 9] = 3;
+    stream.data[MVCC_BLOCK_HEADER + 9]++;
     put_block(&bad, rk_slice(stream.data + MVCC_BLOCK_HEADER, stream.len - MVCC_BLOCK_HEADER), &crc);
     assert_int_equal(fixture_verify(rk_buf_slice(&bad), 100), -EBADMSG);
 }
@@ -230,6 +282,8 @@ int main(void)
         cmocka_unit_test(a_block_of_another_stream_is_noticed),
         cmocka_unit_test(a_length_that_cannot_be_is_refused_at_once),
         cmocka_unit_test(rows_that_no_commands_can_have_made_are_refused),
+        cmocka_unit_test(rows_that_do_not_add_up_to_the_hash_are_refused),
+        cmocka_unit_test(each_bit_of_a_row_counts_in_its_hash),
         cmocka_unit_test(blocks_with_nonsense_and_a_good_crc_are_refused),
         cmocka_unit_test(a_later_format_is_refused),
     };
