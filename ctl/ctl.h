@@ -45,6 +45,9 @@ int cmd_member_remove(int argc, char **argv);
 int cmd_member_promote(int argc, char **argv);
 int cmd_transfer_leader(int argc, char **argv);
 int cmd_snapshot_save(int argc, char **argv);
+int cmd_snapshot_status(int argc, char **argv);
+int cmd_snapshot_restore(int argc, char **argv);
+int cmd_recover(int argc, char **argv);
 int cmd_snapshot_trigger(int argc, char **argv);
 int cmd_pki(int argc, char **argv);
 

@@ -45,8 +45,20 @@ static const struct ctl_command commands[] = {
      cmd_transfer_leader},
     {"snapshot save", "FILE", "Save the whole state to a new file",
      "  FILE must not exist. It appears only when it is complete and on disk.\n", cmd_snapshot_save},
+    {"snapshot status", "FILE", "Check a snapshot file, and say what it holds",
+     "  Needs no daemon. Exit code 1 when the file is damaged or not whole.\n", cmd_snapshot_status},
+    {"snapshot restore", "FILE", "Begin a new cluster with what a snapshot file holds",
+     "  The daemon must be stopped, and its data directory empty. Then start it, and join other hosts.\n"
+     "  -c, --config FILE   the daemon's configuration (" RK_SYSCONFDIR "/raftkv.conf)\n",
+     cmd_snapshot_restore},
     {"snapshot trigger", "", "Make this host write its state to disk and cut its log now", NULL,
      cmd_snapshot_trigger},
+    {"recover", "[--force]", "Go on with this host alone when a majority is lost for good",
+     "  The daemon must be stopped. Without --force nothing is changed: it shows what this host has, for\n"
+     "  comparing it with the other hosts that are left.\n"
+     "      --force         make a new cluster of this host's data; what only lost hosts had is lost\n"
+     "  -c, --config FILE   the daemon's configuration (" RK_SYSCONFDIR "/raftkv.conf)\n",
+     cmd_recover},
     {"pki", "COMMAND ...", "Make the certificates of a cluster",
      "  COMMAND is init, issue or show; raftkvctl pki --help explains them.\n", cmd_pki},
 };

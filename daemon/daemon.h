@@ -84,4 +84,9 @@ void daemon_reload(struct daemon *daemon);
 /* watchdog.c: STATUS=, WATCHDOG=1 */
 int watchdog_start(struct daemon *daemon);
 
+/* rescue.c: work on a host that is stopped; these print, and return the exit status */
+int rescue_snapshot_status(const char *path, bool json);
+int rescue_restore(struct daemon *daemon, const char *path, bool json);
+int rescue_recover(struct daemon *daemon, bool force, bool json);
+
 #endif

@@ -16,7 +16,8 @@ enum {
 
 struct options {
     const char *conf_path;
-    bool conf_given, check, print, adopt, rebuild;
+    const char *snapshot, *restore; /* a file to look at, or to restore */
+    bool conf_given, check, print, adopt, rebuild, survey, recover, json;
 };
 
 static void print_help(void)
@@ -27,6 +28,8 @@ static void print_help(void)
            "      --print-config  print the effective configuration and exit\n"
            "      --adopt-data    accept a data directory that was moved here from another machine\n"
            "      --rebuild-rows  set the rows aside and get them from another member\n"
+           "      --snapshot-status FILE, --restore FILE, --recover[=force], --json\n"
+           "                      what raftkvctl snapshot status, snapshot restore and recover run\n"
            "      --version       print the version and exit\n"
            "  -h, --help          print this and exit\n\n"
            "See raftkvd(8), raftkv.conf(5), raftkvctl(8).\n",
@@ -36,12 +39,26 @@ static void print_help(void)
 /* Returns -1 to go on, or the exit status. */
 static int parse(int argc, char **argv, struct options *ret)
 {
-    enum { OPT_CHECK = 256, OPT_PRINT, OPT_ADOPT, OPT_REBUILD, OPT_VERSION };
+    enum {
+        OPT_CHECK = 256,
+        OPT_PRINT,
+        OPT_ADOPT,
+        OPT_REBUILD,
+        OPT_STATUS,
+        OPT_RESTORE,
+        OPT_RECOVER,
+        OPT_JSON,
+        OPT_VERSION
+    };
     static const struct option longs[] = {{"config", required_argument, NULL, 'c'},
                                           {"check-config", no_argument, NULL, OPT_CHECK},
                                           {"print-config", no_argument, NULL, OPT_PRINT},
                                           {"adopt-data", no_argument, NULL, OPT_ADOPT},
                                           {"rebuild-rows", no_argument, NULL, OPT_REBUILD},
+                                          {"snapshot-status", required_argument, NULL, OPT_STATUS},
+                                          {"restore", required_argument, NULL, OPT_RESTORE},
+                                          {"recover", optional_argument, NULL, OPT_RECOVER},
+                                          {"json", no_argument, NULL, OPT_JSON},
                                           {"version", no_argument, NULL, OPT_VERSION},
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
@@ -65,6 +82,23 @@ static int parse(int argc, char **argv, struct options *ret)
             break;
         case OPT_REBUILD:
             ret->rebuild = true;
+            break;
+        case OPT_STATUS:
+            ret->snapshot = optarg;
+            break;
+        case OPT_RESTORE:
+            ret->restore = optarg;
+            break;
+        case OPT_RECOVER:
+            if (optarg && strcmp(optarg, "force") != 0) {
+                fprintf(stderr, "raftkvd: --recover takes nothing or =force\n");
+                return EXIT_BAD_USAGE;
+            }
+            ret->survey = !optarg;
+            ret->recover = optarg;
+            break;
+        case OPT_JSON:
+            ret->json = true;
             break;
         case OPT_VERSION:
             puts("raftkvd " PACKAGE_VERSION);
@@ -178,28 +212,44 @@ static int serve(struct daemon *daemon)
     return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+/* Returns -1 to serve, or the exit status of the work that was asked for instead. */
+static int work_offline(struct daemon *daemon, const struct options *options)
+{
+    struct rk_buf text = {0};
+
+    if (options->print) {
+        conf_print(&daemon->conf, &text);
+        print_buf(stdout, &text);
+    }
+    if (options->check || options->print)
+        return EXIT_SUCCESS;
+    umask(0077);
+    if (options->snapshot)
+        return rescue_snapshot_status(options->snapshot, options->json);
+    if (options->restore)
+        return rescue_restore(daemon, options->restore, options->json);
+    if (options->survey || options->recover)
+        return rescue_recover(daemon, options->recover, options->json);
+    return -1;
+}
+
 int main(int argc, char **argv)
 {
     static struct daemon daemon;
     struct options options;
-    struct rk_buf text = {0};
     int status = parse(argc, argv, &options);
 
     if (status >= 0)
         return status;
     if (load_conf(&options, &daemon.conf, &daemon.conf_path) != 0)
         return EXIT_FAILURE;
-    if (options.check || options.print) {
-        if (options.print) {
-            conf_print(&daemon.conf, &text);
-            print_buf(stdout, &text);
-        }
+    status = work_offline(&daemon, &options);
+    if (status >= 0) {
         conf_deinit(&daemon.conf);
-        return EXIT_SUCCESS;
+        return status;
     }
     daemon.adopt_data = options.adopt;
     daemon.rebuild_rows = options.rebuild;
-    umask(0077);
     rk_log_set_level(conf_log_level(&daemon.conf));
     raise_file_limit();
     status = serve(&daemon);
