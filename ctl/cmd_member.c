@@ -9,14 +9,10 @@
 #include "ctl/output.h"
 #include "lib/base/rk_clock.h"
 
-/* Leaving and handing over wait for other hosts. */
-#define CHANGE_PATIENCE_MS 60000u
-#define POLL_US            200000u
-#define APPEAR_MS          60000u
-
 enum {
     OPT_NO_WAIT = CTL_OPT_OWN,
     OPT_WAIT,
+    OPT_LEARNER,
 };
 
 static const char *const unknown_member = "raftkvctl members lists the members' ids and names.";
@@ -26,8 +22,7 @@ static void drop(json_t **json)
     json_decref(*json);
 }
 
-/* Success in one sentence, or as {"result": "..."} with the id and so on of extra (may be NULL). */
-static void say(const json_t *extra, const char *sentence)
+void ctl_say(const json_t *extra, const char *sentence)
 {
     if (!ctl_settings.json) {
         RK_CLEANUP(rk_freep) char *safe = output_safe(sentence);
@@ -90,7 +85,7 @@ int cmd_members(int argc, char **argv)
 
 struct invitation {
     const char *address;
-    bool no_wait;
+    bool no_wait, learner;
     uint32_t appear_ms;
     json_t *before; /* members when it was sent */
     struct output_progress progress;
@@ -133,11 +128,12 @@ static const json_t *find_new(const struct invitation *invitation, const json_t 
 
 static int say_joined(const json_t *member)
 {
+    bool votes = strcmp(client_json_str(member, "role", ""), "voter") == 0;
     RK_CLEANUP(rk_freep)
     char *text =
-        rk_asprintf("%s is a member and votes, with id %s", client_json_str(member, "name", "the host"),
-                    client_json_str(member, "id", "unknown"));
-    say(member, text);
+        rk_asprintf("%s is a %s, with id %s", client_json_str(member, "name", "the host"),
+                    votes ? "member and votes" : "learner", client_json_str(member, "id", "unknown"));
+    ctl_say(member, text);
     return CTL_OK;
 }
 
@@ -157,7 +153,7 @@ static bool has_joined(struct invitation *invitation, const json_t *member)
         output_progress(&invitation->progress, "invited", "invited; waiting for the host to appear");
         return false;
     }
-    if (strcmp(client_json_str(member, "role", ""), "voter") == 0)
+    if (invitation->learner || strcmp(client_json_str(member, "role", ""), "voter") == 0)
         return true;
     output_progress(&invitation->progress, "learner",
                     "the host is a learner; waiting until it has caught up and votes");
@@ -184,7 +180,7 @@ static int await_voter(struct client *client, struct invitation *invitation)
         }
         if (now && !member && late)
             return never_appeared(invitation);
-        usleep(POLL_US);
+        usleep(CTL_POLL_US);
     }
 }
 
@@ -195,24 +191,29 @@ static int invite(struct invitation *invitation)
         return CTL_FAILED;
     int r = client_members(client, &invitation->before);
     if (r == 0)
-        r = client_member_add(client, invitation->address);
+        r = invitation->learner ? client_member_add_learner(client, invitation->address)
+                                : client_member_add(client, invitation->address);
     if (r != 0)
         return ctl_fail(client, r, NULL, "cannot invite %s", invitation->address);
     if (!invitation->no_wait)
         return await_voter(client, invitation);
-    say(NULL, "invited; raftkvctl members shows when it has joined");
+    ctl_say(NULL, "invited; raftkvctl members shows when it has joined");
     return CTL_OK;
 }
 
 int cmd_member_add(int argc, char **argv)
 {
-    static const struct option longs[] = {
-        {"no-wait", no_argument, NULL, OPT_NO_WAIT}, {"wait", required_argument, NULL, OPT_WAIT}, CTL_LONG};
-    RK_CLEANUP(invitation_deinit) struct invitation invitation = {.appear_ms = APPEAR_MS};
+    static const struct option longs[] = {{"no-wait", no_argument, NULL, OPT_NO_WAIT},
+                                          {"wait", required_argument, NULL, OPT_WAIT},
+                                          {"learner", no_argument, NULL, OPT_LEARNER},
+                                          CTL_LONG};
+    RK_CLEANUP(invitation_deinit) struct invitation invitation = {.appear_ms = CTL_APPEAR_MS};
     int c, r;
     while ((c = getopt_long(argc, argv, CTL_SHORT, longs, NULL)) >= 0) {
         if (c == OPT_NO_WAIT)
             invitation.no_wait = true;
+        else if (c == OPT_LEARNER)
+            invitation.learner = true;
         else if (c == OPT_WAIT && !ctl_parse_seconds(optarg, &invitation.appear_ms))
             return ctl_usage("member add", "--wait takes seconds, from 0.05 to 86400, not \"%s\"", optarg);
         else if (c != OPT_WAIT && (r = ctl_option(c, argv, "member add")) != CTL_GO_ON)
@@ -235,7 +236,7 @@ int cmd_member_remove(int argc, char **argv)
     int r = ctl_options_only(argc, argv, "member remove", 1, 1);
     if (r != CTL_GO_ON)
         return r;
-    RK_CLEANUP(ctl_disconnect) struct client *client = ctl_connect(CHANGE_PATIENCE_MS);
+    RK_CLEANUP(ctl_disconnect) struct client *client = ctl_connect(CTL_CHANGE_PATIENCE_MS);
     if (!client)
         return CTL_FAILED;
     r = client_member_remove(client, argv[optind]);
@@ -243,7 +244,7 @@ int cmd_member_remove(int argc, char **argv)
         return ctl_fail(client, r, r == CLIENT_E_NOT_FOUND ? unknown_member : NULL, "cannot remove %s",
                         argv[optind]);
     RK_CLEANUP(rk_freep) char *text = rk_asprintf("%s is no longer a member", argv[optind]);
-    say(NULL, text);
+    ctl_say(NULL, text);
     return CTL_OK;
 }
 
@@ -252,7 +253,7 @@ int cmd_member_promote(int argc, char **argv)
     int r = ctl_options_only(argc, argv, "member promote", 1, 1);
     if (r != CTL_GO_ON)
         return r;
-    RK_CLEANUP(ctl_disconnect) struct client *client = ctl_connect(CHANGE_PATIENCE_MS);
+    RK_CLEANUP(ctl_disconnect) struct client *client = ctl_connect(CTL_CHANGE_PATIENCE_MS);
     if (!client)
         return CTL_FAILED;
     r = client_member_promote(client, argv[optind]);
@@ -263,7 +264,52 @@ int cmd_member_promote(int argc, char **argv)
     if (r != 0)
         return ctl_fail(client, r, advice, "cannot promote %s", argv[optind]);
     RK_CLEANUP(rk_freep) char *text = rk_asprintf("%s votes now", argv[optind]);
-    say(NULL, text);
+    ctl_say(NULL, text);
+    return CTL_OK;
+}
+
+int cmd_member_demote(int argc, char **argv)
+{
+    int r = ctl_options_only(argc, argv, "member demote", 1, 1);
+    if (r != CTL_GO_ON)
+        return r;
+    RK_CLEANUP(ctl_disconnect) struct client *client = ctl_connect(CTL_CHANGE_PATIENCE_MS);
+    if (!client)
+        return CTL_FAILED;
+    r = client_member_demote(client, argv[optind]);
+    if (r != 0)
+        return ctl_fail(client, r, r == CLIENT_E_NOT_FOUND ? unknown_member : NULL, "cannot demote %s",
+                        argv[optind]);
+    RK_CLEANUP(rk_freep) char *text = rk_asprintf("%s is a learner now", argv[optind]);
+    ctl_say(NULL, text);
+    return CTL_OK;
+}
+
+/* 0 to 100. */
+static bool parse_priority(const char *text, uint32_t *ret)
+{
+    *ret = 0;
+    return strcmp(text, "0") == 0 || ctl_parse_number(text, 100, ret);
+}
+
+int cmd_member_priority(int argc, char **argv)
+{
+    uint32_t priority;
+    int r = ctl_options_only(argc, argv, "member priority", 2, 2);
+    if (r != CTL_GO_ON)
+        return r;
+    if (!parse_priority(argv[optind + 1], &priority))
+        return ctl_usage("member priority", "a priority is a number from 0 to 100, not \"%s\"",
+                         argv[optind + 1]);
+    RK_CLEANUP(ctl_disconnect) struct client *client = ctl_connect(CTL_CHANGE_PATIENCE_MS);
+    if (!client)
+        return CTL_FAILED;
+    r = client_member_priority(client, argv[optind], priority);
+    if (r != 0)
+        return ctl_fail(client, r, r == CLIENT_E_NOT_FOUND ? unknown_member : NULL,
+                        "cannot change the priority of %s", argv[optind]);
+    RK_CLEANUP(rk_freep) char *text = rk_asprintf("%s has priority %u now", argv[optind], priority);
+    ctl_say(NULL, text);
     return CTL_OK;
 }
 
@@ -272,7 +318,7 @@ int cmd_transfer_leader(int argc, char **argv)
     int r = ctl_options_only(argc, argv, "transfer-leader", 0, 1);
     if (r != CTL_GO_ON)
         return r;
-    RK_CLEANUP(ctl_disconnect) struct client *client = ctl_connect(CHANGE_PATIENCE_MS);
+    RK_CLEANUP(ctl_disconnect) struct client *client = ctl_connect(CTL_CHANGE_PATIENCE_MS);
     if (!client)
         return CTL_FAILED;
     RK_CLEANUP(drop) json_t *answer = NULL;
@@ -283,7 +329,7 @@ int cmd_transfer_leader(int argc, char **argv)
     RK_CLEANUP(rk_freep)
     char *text = rk_asprintf("%s leads now, with id %s", client_json_str(answer, "name", "another member"),
                              client_json_str(answer, "leader", "unknown"));
-    say(answer, text);
+    ctl_say(answer, text);
     return CTL_OK;
 }
 
@@ -292,12 +338,12 @@ int cmd_leave(int argc, char **argv)
     int r = ctl_options_only(argc, argv, "leave", 0, 0);
     if (r != CTL_GO_ON)
         return r;
-    RK_CLEANUP(ctl_disconnect) struct client *client = ctl_connect(CHANGE_PATIENCE_MS);
+    RK_CLEANUP(ctl_disconnect) struct client *client = ctl_connect(CTL_CHANGE_PATIENCE_MS);
     if (!client)
         return CTL_FAILED;
     r = client_leave(client);
     if (r != 0)
         return ctl_fail(client, r, NULL, "cannot leave the cluster");
-    say(NULL, "this host has left its cluster");
+    ctl_say(NULL, "this host has left its cluster");
     return CTL_OK;
 }

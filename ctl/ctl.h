@@ -43,6 +43,10 @@ int cmd_leave(int argc, char **argv);
 int cmd_member_add(int argc, char **argv);
 int cmd_member_remove(int argc, char **argv);
 int cmd_member_promote(int argc, char **argv);
+int cmd_member_demote(int argc, char **argv);
+int cmd_member_priority(int argc, char **argv);
+int cmd_member_replace(int argc, char **argv);
+int cmd_member_abort(int argc, char **argv);
 int cmd_transfer_leader(int argc, char **argv);
 int cmd_snapshot_save(int argc, char **argv);
 int cmd_snapshot_status(int argc, char **argv);
@@ -105,6 +109,15 @@ bool ctl_parse_number(const char *text, uint32_t max, uint32_t *ret);
 bool ctl_parse_seconds(const char *text, uint32_t *ret_ms);
 /* HOST:PORT, [IPV6]:PORT */
 bool ctl_address_good(const char *text);
+
+/* --- what the commands about members share (cmd_member.c)
+ * ---------------------------------------------------------------------------------- */
+
+/* Success in one sentence, or as {"result": "..."} with the members of extra (may be NULL). */
+void ctl_say(const json_t *extra, const char *sentence);
+#define CTL_CHANGE_PATIENCE_MS 60000u /* changes wait for other hosts */
+#define CTL_POLL_US            200000u
+#define CTL_APPEAR_MS          60000u
 
 /* --- the daemon (fail.c)
  * ----------------------------------------------------------------------------------------- */

@@ -37,10 +37,21 @@ static const struct ctl_command commands[] = {
     {"member add", "HOST:PORT", "Invite the new, empty host at HOST:PORT into the cluster",
      "  HOST:PORT is the peer address of the new host. Waits until it votes.\n"
      "      --no-wait       return once the invitation is sent\n"
-     "      --wait SECONDS  how long the host may take to appear (60)\n",
+     "      --wait SECONDS  how long the host may take to appear (60)\n"
+     "      --learner       it gets the data, but no vote\n",
      cmd_member_add},
     {"member remove", "MEMBER", "Remove a member, by id or name", NULL, cmd_member_remove},
     {"member promote", "MEMBER", "Make a learner that has caught up a voter", NULL, cmd_member_promote},
+    {"member demote", "MEMBER", "Take a member's vote away; it stays a learner", NULL, cmd_member_demote},
+    {"member priority", "MEMBER N", "Say who should lead: 0 to 100, the highest that can", NULL,
+     cmd_member_priority},
+    {"member replace", "OLD=NEW ...", "Put new members in the places of old ones, all in one step",
+     "  OLD is a member's id or name. NEW is the HOST:PORT of a new, empty host's peer port, or the id or\n"
+     "  name of a learner. Nobody's vote changes before all who come have caught up. Waits for the end.\n"
+     "      --no-wait       return once the cluster has taken it on\n"
+     "      --wait SECONDS  how long new hosts may take to appear (60)\n",
+     cmd_member_replace},
+    {"member abort", "", "Give up the replacement of members that is under way", NULL, cmd_member_abort},
     {"transfer-leader", "[MEMBER]", "Hand leadership to MEMBER, or to the one that is furthest", NULL,
      cmd_transfer_leader},
     {"snapshot save", "FILE", "Save the whole state to a new file",

@@ -57,6 +57,7 @@ static void submit_address(struct api_task *task, enum node_call_kind kind)
     } else if (!bad) {
         call = admin_call(task, kind, rk_slice_str(address));
         call->discard = json_is_true(json_object_get(object, "discard_data"));
+        call->learner = json_is_true(json_object_get(object, "learner"));
         api_submit(task, call, finish_accepted);
     }
     json_decref(object);
@@ -85,6 +86,78 @@ void api_member_remove(struct api_task *task)
 void api_member_promote(struct api_task *task)
 {
     api_submit(task, admin_call(task, NODE_CALL_MEMBER_PROMOTE, rk_buf_slice(&task->name)), finish_done);
+}
+
+void api_member_demote(struct api_task *task)
+{
+    api_submit(task, admin_call(task, NODE_CALL_MEMBER_DEMOTE, rk_buf_slice(&task->name)), finish_done);
+}
+
+void api_change_abort(struct api_task *task)
+{
+    api_submit(task, admin_call(task, NODE_CALL_MEMBER_ABORT, rk_slice(NULL, 0)), finish_done);
+}
+
+void api_member_priority(struct api_task *task)
+{
+    json_t *object = api_body_object(task);
+    json_t *value = json_object_get(object, "priority");
+    struct rk_buf body = {0};
+
+    if (!object)
+        return;
+    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+        json_integer_value(value) > (json_int_t)NODE_PRIORITY_MAX) {
+        api_answer_error(task, 400, "bad_request", "give the priority, 0 to 100, as {\"priority\":50}");
+    } else {
+        rk_put_u8(&body, (uint8_t)json_integer_value(value));
+        rk_buf_append_slice(&body, rk_buf_slice(&task->name));
+        api_submit(task, admin_call(task, NODE_CALL_MEMBER_PRIORITY, rk_buf_slice(&body)), finish_done);
+    }
+    rk_buf_deinit(&body);
+    json_decref(object);
+}
+
+/* The pairs of {"replace":[{"old":"node1","new":"node4"}]}; false when they are not that. */
+static bool read_pairs(const json_t *array, struct rk_slice (*pairs)[2])
+{
+    size_t i;
+    json_t *pair;
+
+    json_array_foreach(array, i, pair)
+    {
+        const char *old = json_string_value(json_object_get(pair, "old"));
+        const char *new = json_string_value(json_object_get(pair, "new"));
+
+        if (!old || !new)
+            return false;
+        pairs[i][0] = rk_slice_str(old);
+        pairs[i][1] = rk_slice_str(new);
+    }
+    return true;
+}
+
+void api_member_replace(struct api_task *task)
+{
+    struct rk_slice pairs[RK_MEMBERS_MAX][2];
+    json_t *object = api_body_object(task);
+    const json_t *array = json_object_get(object, "replace");
+    struct node_call *call;
+
+    if (!object)
+        return;
+    if (json_array_size(array) == 0 || json_array_size(array) > RK_MEMBERS_MAX || !read_pairs(array, pairs)) {
+        api_answer_error(
+            task, 400, "bad_request",
+            "give who goes and who comes, as {\"replace\":[{\"old\":\"node1\",\"new\":\"node4\"}]}");
+    } else {
+        call = admin_call(task, NODE_CALL_MEMBER_REPLACE, rk_slice(NULL, 0));
+        rk_blob_unref(call->body);
+        call->body =
+            node_replace_encode((const struct rk_slice(*)[2])pairs, (uint32_t)json_array_size(array));
+        api_submit(task, call, finish_done);
+    }
+    json_decref(object);
 }
 
 /* The answer carries the id; the name is in the members' list. This host may not have heard of its new leader

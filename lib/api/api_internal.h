@@ -73,6 +73,7 @@ api_handler api_key_post, api_key_put, api_key_get, api_key_delete, api_key_rang
 api_handler api_session_post, api_session_delete;
 api_handler api_status_get, api_members_get, api_health_get, api_version_get;
 api_handler api_join, api_leave, api_member_invite, api_member_remove, api_member_promote, api_transfer;
+api_handler api_member_demote, api_member_priority, api_member_replace, api_change_abort;
 api_handler api_snapshot_get, api_snapshot_post;
 void api_stream_mail(struct api *api, struct node_stream *stream);
 void api_stream_cancel(struct api_task *task);

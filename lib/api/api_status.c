@@ -21,7 +21,10 @@ static const char *role_of(const struct node_status *status)
 
 static const char *member_role(enum raft_member_role role)
 {
-    return role == RAFT_VOTER ? "voter" : "learner";
+    static const char *const names[] = {
+        [RAFT_LEARNER] = "learner", [RAFT_VOTER] = "voter", [RAFT_LEAVING] = "leaving"};
+
+    return names[role];
 }
 
 static void add_number(json_t *object, const char *name, uint64_t value)
@@ -182,6 +185,8 @@ static void finish_members(struct api_task *task, struct node_call *call)
         json_object_set_new(row, "id", api_json_id(member->id));
         json_object_set_new(row, "name", json_string(member->name));
         json_object_set_new(row, "role", json_string(member_role(member->role)));
+        add_number(row, "priority", member->priority);
+        json_object_set_new(row, "replaces", name_of(status, member->replaces));
         json_object_set_new(row, "peer_address", json_string(member->peer_address));
         json_object_set_new(row, "client_url", json_string(member->client_url));
         json_array_append_new(array, row);

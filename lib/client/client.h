@@ -166,9 +166,24 @@ int client_join(struct client *client, const char *address, bool discard_data) R
 int client_leave(struct client *client) RK_MUST_CHECK;
 /* Invites a host that holds nothing; returns at once, client_members() shows it once it has joined. */
 int client_member_add(struct client *client, const char *address) RK_MUST_CHECK;
+/* The same, but it stays a learner until it is promoted or takes somebody's place. */
+int client_member_add_learner(struct client *client, const char *address) RK_MUST_CHECK;
 int client_member_remove(struct client *client, const char *member) RK_MUST_CHECK;
 /* Makes a learner a voter. CLIENT_E_CONFLICT when it has not caught up. */
 int client_member_promote(struct client *client, const char *member) RK_MUST_CHECK;
+/* Makes a voter a learner that stays one. */
+int client_member_demote(struct client *client, const char *member) RK_MUST_CHECK;
+/* 0 to 100: who should lead, if it can. */
+int client_member_priority(struct client *client, const char *member, uint32_t priority) RK_MUST_CHECK;
+
+struct client_pair {
+    const char *old, *new; /* ids or names: a voter, and the learner that takes its place */
+};
+/* Returns when the cluster has taken it on; client_members() shows it done, all in one step, once all those
+ * learners have caught up. */
+int client_member_replace(struct client *client, const struct client_pair *pairs, size_t count) RK_MUST_CHECK;
+/* Gives up a replacement that is under way. CLIENT_E_CONFLICT when there is none, or it is too late. */
+int client_change_abort(struct client *client) RK_MUST_CHECK;
 /* member NULL: the one that is furthest. *ret is {"leader":"ID","name":"..."}; json_decref() it. */
 int client_transfer_leader(struct client *client, const char *member, json_t **ret) RK_MUST_CHECK;
 

@@ -64,6 +64,24 @@ int client_member_add(struct client *client, const char *address)
     return post(client, "/cluster/members", json_pack("{s:s}", "address", address), NULL);
 }
 
+int client_member_add_learner(struct client *client, const char *address)
+{
+    return post(client, "/cluster/members", json_pack("{s:s, s:b}", "address", address, "learner", 1), NULL);
+}
+
+int client_member_replace(struct client *client, const struct client_pair *pairs, size_t count)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(array, json_pack("{s:s, s:s}", "old", pairs[i].old, "new", pairs[i].new));
+    return post(client, "/cluster/replace", json_pack("{s:o}", "replace", array), NULL);
+}
+
+int client_change_abort(struct client *client)
+{
+    return post(client, "/cluster/abort", json_object(), NULL);
+}
+
 static char *member_path(const char *member, const char *tail)
 {
     struct rk_buf buf = {0};
@@ -83,6 +101,18 @@ int client_member_promote(struct client *client, const char *member)
 {
     RK_CLEANUP(rk_freep) char *path = member_path(member, "/promote");
     return post(client, path, json_object(), NULL);
+}
+
+int client_member_demote(struct client *client, const char *member)
+{
+    RK_CLEANUP(rk_freep) char *path = member_path(member, "/demote");
+    return post(client, path, json_object(), NULL);
+}
+
+int client_member_priority(struct client *client, const char *member, uint32_t priority)
+{
+    RK_CLEANUP(rk_freep) char *path = member_path(member, "/priority");
+    return post(client, path, json_pack("{s:i}", "priority", (int)priority), NULL);
 }
 
 int client_transfer_leader(struct client *client, const char *member, json_t **ret)

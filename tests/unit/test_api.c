@@ -223,6 +223,8 @@ static void the_client_port_has_no_administrators_paths(void **state)
     static const char *const paths[][2] = {
         {"POST", "/cluster/join"},     {"POST", "/cluster/leave"},
         {"POST", "/cluster/members"},  {"POST", "/cluster/members/node1/promote"},
+        {"POST", "/cluster/replace"},  {"POST", "/cluster/members/node1/demote"},
+        {"POST", "/cluster/abort"},    {"POST", "/cluster/members/node1/priority"},
         {"POST", "/cluster/transfer"}, {"DELETE", "/cluster/members/node1"},
         {"GET", "/snapshot"},          {"POST", "/snapshot"}};
     struct bench *b = *state;
@@ -398,6 +400,23 @@ static void the_admin_socket_changes_members(void **state)
     refused_as(b, 404, "not_found");
     assert_int_equal(ask_http(b, "POST", "/cluster/members/node1/promote", NULL), 200);
     body_is(b, "{}\n");
+    ask_http(b, "POST", "/cluster/members/node1/demote", NULL);
+    refused_as(b, 409, "conflict");
+    ask_http(b, "POST", "/cluster/members/node1/priority", "{\"priority\":101}");
+    refused_as(b, 400, "bad_request");
+    ask_http(b, "POST", "/cluster/members/node1/priority", "{}");
+    refused_as(b, 400, "bad_request");
+    ask_http(b, "POST", "/cluster/members/nobody/priority", "{\"priority\":1}");
+    refused_as(b, 404, "not_found");
+    assert_int_equal(ask_http(b, "POST", "/cluster/members/node1/priority", "{\"priority\":7}"), 200);
+    ask_http(b, "POST", "/cluster/replace", "{\"replace\":[]}");
+    refused_as(b, 400, "bad_request");
+    ask_http(b, "POST", "/cluster/replace", "{\"replace\":[{\"old\":\"node1\"}]}");
+    refused_as(b, 400, "bad_request");
+    ask_http(b, "POST", "/cluster/replace", "{\"replace\":[{\"old\":\"node1\",\"new\":\"node9\"}]}");
+    refused_as(b, 409, "conflict");
+    ask_http(b, "POST", "/cluster/abort", NULL);
+    refused_as(b, 409, "conflict");
     ask_http(b, "POST", "/cluster/members", "{}");
     refused_as(b, 400, "bad_request");
     ask_http(b, "POST", "/cluster/members", "{\"address\":\"nobody:1\"}");

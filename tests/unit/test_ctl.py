@@ -545,6 +545,46 @@ class Members(CtlTest):
         self.server.error_at("POST", f"/cluster/members/{C}/promote", 409, "conflict", "not caught up")
         self.assertIn("how far behind", self.expect(7, "member", "promote", C).err)
 
+    def test_demote_priority_and_abort(self):
+        self.server.json_at("POST", "/cluster/members/beta/demote", {})
+        self.server.json_at("POST", "/cluster/members/beta/priority", {})
+        self.expect(0, "member", "demote", "beta")
+        self.expect(0, "member", "priority", "beta", "0")
+        self.assertEqual(json.loads(self.server.requests[-1][2]), {"priority": 0})
+        self.expect(2, "member", "priority", "beta", "101")
+        self.expect(2, "member", "priority", "beta")
+        self.server.error_at("POST", "/cluster/abort", 409, "conflict", "no replacement of members is under way")
+        self.assertIn("no replacement", self.expect(7, "member", "abort").err)
+
+    def test_replace_invites_hosts_as_learners_and_waits_for_the_end(self):
+        two = [member("alpha", A), member("beta", B)]
+        here = members(*two, member("gamma", C, "learner"))
+        self.server.json_at("POST", "/cluster/members", {"message": "invited"}, 202)
+        self.server.json_at("POST", "/cluster/replace", {})
+        self.server.json_at("GET", "/status", status())
+        address = here["members"][2]["peer_address"]
+        planned = members(*two, dict(member("gamma", C, "learner"), replaces="beta"))
+        self.server.sequence_at("GET", "/members", [members(*two), members(*two), here, planned,
+                                                    members(two[0], member("gamma", C))])
+        r = self.expect(0, "member", "replace", f"beta={address}")
+        self.assertEqual(r.out.decode(), "the member is replaced\n")
+        posts = [json.loads(b) for m, p, b in self.server.requests if m == "POST"]
+        self.assertEqual(posts, [{"address": address, "learner": True}, {"replace": [{"old": B, "new": C}]}])
+        # A learner that is there already is not invited again; given up is said, with what is left.
+        self.server.requests.clear()
+        self.server.sequence_at("GET", "/members", [here, planned, here])
+        r = self.expect(1, "member", "replace", "beta", "gamma")
+        self.assertIn("given up", r.err)
+        self.assertEqual([p for m, p, b in self.server.requests if m == "POST"], ["/cluster/replace"])
+
+    def test_replace_of_nobody_or_by_nobody(self):
+        self.server.json_at("GET", "/members", THREE)
+        self.expect(2, "member", "replace")
+        self.expect(2, "member", "replace", "alpha")
+        self.expect(2, "member", "replace", "alpha=")
+        self.assertIn("no member nobody", self.expect(3, "member", "replace", "nobody=delta:2380").err)
+        self.assertIn("no member nobody", self.expect(3, "member", "replace", "alpha=nobody").err)
+
     def test_transfer(self):
         self.server.json_at("POST", "/cluster/transfer", {"leader": B, "name": "beta"})
         self.assertEqual(self.expect(0, "transfer-leader").out.decode(), f"beta leads now, with id {B}\n")
