@@ -75,6 +75,10 @@ static json_t *problems(const struct node_status *status)
         snprintf(text, sizeof(text), "CORRUPT: %s", status->check.text);
         json_array_append_new(array, json_string(text));
     }
+    if (status->repairing)
+        json_array_append_new(array,
+                              json_string("the raft log was damaged and is being repaired from the leader: "
+                                          "this host does not vote until it is whole"));
     if (status->rebuilding) {
         snprintf(text, sizeof(text), "rebuilding rows from a peer: %s", status->rebuild_why);
         json_array_append_new(array, json_string(text));
@@ -156,6 +160,7 @@ static void finish_status(struct api_task *task, struct node_call *call)
     add_number(object, "data_bytes", status->data_bytes);
     add_number(object, "free_bytes", status->free_bytes);
     json_object_set_new(object, "low_space", json_boolean(status->low_space));
+    json_object_set_new(object, "repairing", json_boolean(status->repairing));
     json_object_set_new(object, "rebuilding", json_boolean(status->rebuilding));
     add_number(object, "uptime_s", status->uptime_us / RK_USEC_PER_SEC);
     add_number(object, "flushes", status->flushes);

@@ -47,6 +47,7 @@ enum node_call_kind {                       /* part of the peer protocol: never 
                                                      my log holds */
                       NODE_CALL_DIGEST,  /* the leader to a member: index, digest (u64 each); answer: its own
                                             digest at that index; BUSY: not applied yet */
+                      NODE_CALL_LAST,    /* a member to its leader; answer: term, last index (u64 each) */
                       NODE_CALL_CONDEMN, /* the leader to a member: index, digest of the majority */
                       /* Not forwarded, so not on the wire: */
                       NODE_CALL_STATUS = 100, /* answer: struct node_status in call->status */
@@ -160,6 +161,7 @@ struct node_status {
     uint32_t sessions; /* of clients */
     uint64_t data_bytes, free_bytes;
     bool low_space;
+    bool repairing;                    /* the log comes from the leader; no vote until it is whole */
     bool rebuilding;                   /* the rows come from a peer */
     char rebuild_why[NODE_TEXT_BYTES]; /* "" when they do not */
     struct {

@@ -23,6 +23,12 @@ int node_open_stores(struct node *node, char **ret_error)
     struct store_log_config log = {.cache_bytes = node->config.log_cache_bytes};
     int r = store_log_open(node->dir, &log, on_progress, node, &node->log, ret_error);
 
+    if (r == STORE_E_REFUSED && store_dir_identity(node->dir)) {
+        r = node_repair_log(node, ret_error);
+        if (r == 0)
+            r = store_log_open(node->dir, &log, on_progress, node, &node->log, ret_error);
+    }
+
     return r == 0 ? node_open_rows(node, ret_error) : r; /* the log knows whether rows can be replaced */
 }
 
@@ -151,15 +157,65 @@ static int align_log(struct node *node, const struct mvcc_meta *meta, struct sto
     return r == 0 ? store_log_commit(node->log) : r;
 }
 
-static int scan_log(struct node *node, struct boot_scan *scan, const struct store_base *base, uint64_t last,
-                    char **ret_error)
+static int first_config(struct node *node, const struct mvcc_meta *meta)
+{
+    struct node_members *members = RK_NEW(struct node_members);
+    int r = meta->members.len > 0 ? node_members_decode(meta->members, members) : 0;
+
+    if (r == 0)
+        node_configs_append(&node->group, meta->members_index, members);
+    free(members);
+    return r;
+}
+
+/* Returns STORE_E_CORRUPT when the entry behind the last one seen is damaged. */
+static int scan_entries(struct node *node, struct boot_scan *scan, const struct store_base *base,
+                        uint64_t last)
 {
     int r;
 
     if (last <= base->index)
         return 0;
     r = store_log_read(node->log, node->group.number, base->index + 1, scan_entry, scan);
-    if (r == STORE_E_CORRUPT || (r == 0 && (scan->error != 0 || base->index + scan->count != last))) {
+    if (r == 0 && scan->error != 0)
+        scan->count--; /* its CRC is right, and yet it cannot be read */
+    return r == 0 && (scan->error != 0 || base->index + scan->count != last) ? STORE_E_CORRUPT : r;
+}
+
+static void scan_again(struct node *node, struct boot_scan *scan)
+{
+    struct rk_list *it;
+
+    while ((it = rk_list_pop_front(&scan->members)))
+        free(RK_LIST_ITEM(it, struct boot_members, link));
+    scan->count = 0;
+    scan->error = 0;
+    node->group.log_bytes = 0;
+    node_cache_deinit(&node->group.cache);
+    node_configs_clear(&node->group);
+}
+
+static bool can_repair(const struct node *node)
+{
+    return !atomic_load(&node->rebuilding) && node_members_now(&node->group)->count > 1;
+}
+
+static int scan_log(struct node *node, struct boot_scan *scan, const struct mvcc_meta *meta,
+                    struct store_vote *vote, struct store_base *base, uint64_t *last, char **ret_error)
+{
+    int r = scan_entries(node, scan, base, *last);
+
+    if (r == STORE_E_CORRUPT && can_repair(node)) {
+        r = node_repair_entry(node, base->index + scan->count + 1, meta, vote, base, last);
+        scan_again(node, scan);
+        if (r == 0)
+            r = first_config(node, meta);
+        if (r == 0)
+            r = node_repair_load(node, vote, ret_error);
+        if (r == 0)
+            r = scan_entries(node, scan, base, *last);
+    }
+    if (r == STORE_E_CORRUPT) {
         *ret_error = rk_asprintf(
             "entry %llu of the raft log in %s is damaged: this host cannot be trusted to have what it "
             "acknowledged. Remove it from the cluster on another member, move the data directory "
@@ -184,6 +240,7 @@ static int make_core(struct node *node, const struct mvcc_meta *meta, const stru
         .inflight_all_bytes_max = RK_INFLIGHT_ALL_BYTES_MAX,
         .uncommitted_bytes_max = RK_UNCOMMITTED_BYTES_MAX,
         .lease_reads = node->config.lease_reads,
+        .abstain = node->repair.running,
         .seed = rk_random_id(),
     };
     struct raft_boot boot = {
@@ -202,17 +259,6 @@ static int make_core(struct node *node, const struct mvcc_meta *meta, const stru
                          &boot.members);
     node->group.raft = raft_new(&config, &boot);
     return node->group.raft ? 0 : -EBADMSG;
-}
-
-static int first_config(struct node *node, const struct mvcc_meta *meta)
-{
-    struct node_members *members = RK_NEW(struct node_members);
-    int r = meta->members.len > 0 ? node_members_decode(meta->members, members) : 0;
-
-    if (r == 0)
-        node_configs_append(&node->group, meta->members_index, members);
-    free(members);
-    return r;
 }
 
 /* The state that the core begins with: that of the rows, or, while they are being rebuilt, of the log alone.
@@ -270,7 +316,9 @@ static int load(struct node *node, struct boot_scan *scan, char **ret_error)
     if (r != 0)
         return r;
     scan->applied = meta.applied_index;
-    r = scan_log(node, scan, &base, last, ret_error);
+    r = node_repair_load(node, &vote, ret_error);
+    if (r == 0)
+        r = scan_log(node, scan, &meta, &vote, &base, &last, ret_error);
     if (r == 0)
         r = make_core(node, &meta, &vote, &base, scan);
     note_state(node, &meta, last);

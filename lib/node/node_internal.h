@@ -292,6 +292,12 @@ struct node {
     } rebuild;
 
     struct node_check check;
+    struct {
+        bool running, asking;
+        uint64_t ask_us;
+        uint64_t term,
+            target; /* what the leader said: its term, and how far we have to come; 0: nothing yet */
+    } repair;
 
     /* log thread */
     bool trimming; /* there may be entries before the log's base to delete */
@@ -516,6 +522,21 @@ void node_rebuild_housekeeping(struct node *node);
 void node_rebuild_wanted(struct node *node, struct node_call *call);
 bool node_rebuild_accepts(struct node *node, const struct node_offer *offer);
 void node_rebuild_installed(struct node *node, struct node_apply_work *work);
+
+int node_try_rows(struct node *node, char **ret_error) RK_MUST_CHECK; /* opens them as they are */
+void node_close_rows(struct node *node);
+
+/* node_repair.c: a log with damage in it. At a start: */
+/* store_log_open() has refused; *ret_error is its sentence. 0: it was set aside, open it again. */
+int node_repair_log(struct node *node, char **ret_error) RK_MUST_CHECK;
+/* The entry at index is damaged: makes the log end before it, or begin behind it. */
+int node_repair_entry(struct node *node, uint64_t index, const struct mvcc_meta *meta,
+                      const struct store_vote *vote, struct store_base *base, uint64_t *last) RK_MUST_CHECK;
+/* Whether a repair goes on, with the vote that it has kept. */
+int node_repair_load(struct node *node, struct store_vote *vote, char **ret_error) RK_MUST_CHECK;
+/* raft thread */
+void node_repair_housekeeping(struct node *node);
+void node_repair_last(struct node *node, struct node_call *call);
 
 /* node_check.c: apply thread */
 void node_digests_reset(struct node *node, uint64_t index, uint64_t digest);

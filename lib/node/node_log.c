@@ -85,6 +85,22 @@ static int read_entries(struct node *node, struct node_log_work *work)
     return r;
 }
 
+/* The next start looks at every entry, and knows what to do (node_repair.c). */
+static void fail_read(struct node *node, const struct node_log_work *work)
+{
+    RK_CLEANUP(rk_freep) char *sentence = NULL;
+
+    if (work->result < 0) {
+        node_fail(node, "log", work->result);
+        return;
+    }
+    sentence =
+        rk_asprintf("an entry behind %llu of the raft log in %s is damaged: this host stops; started again "
+                    "it repairs its log from the other members by itself",
+                    (unsigned long long)work->message->raft.index, store_dir_path(node->dir));
+    node_fail_with(node, sentence);
+}
+
 /* Returns false when the thread shall end. */
 static bool finish(struct node *node, struct rk_list *works)
 {
@@ -102,7 +118,7 @@ static bool finish(struct node *node, struct rk_list *works)
         if (work->kind == NODE_LOG_READ) {
             work->result = read_entries(node, work);
             if (work->result < 0 || work->result == STORE_E_CORRUPT) {
-                node_fail(node, "log", work->result < 0 ? work->result : -EBADMSG);
+                fail_read(node, work);
                 node_log_work_free(work);
                 return false;
             }

@@ -178,6 +178,7 @@ static void run_timers(struct node *node, uint64_t now_us)
         node_lookup_housekeeping(node);
         node_rebuild_housekeeping(node);
         node_check_housekeeping(node);
+        node_repair_housekeeping(node);
         node_refresh_summary(node);
     }
 }

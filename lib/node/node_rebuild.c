@@ -94,7 +94,7 @@ static void on_progress(void *userdata, unsigned percent)
         node->config.progress(node->config.userdata, "recovering the rows", percent);
 }
 
-static int try_open(struct node *node, char **ret_error)
+int node_try_rows(struct node *node, char **ret_error)
 {
     struct store_rows_config config = {.cache_bytes = node->config.rows_cache_bytes};
     int r = store_rows_open(node->dir, &config, on_progress, node, &node->rows, ret_error);
@@ -104,7 +104,7 @@ static int try_open(struct node *node, char **ret_error)
     return r == 0 ? node_snapshot_resume(node, ret_error) : r;
 }
 
-static void close_rows(struct node *node)
+void node_close_rows(struct node *node)
 {
     mvcc_free(node->group.mvcc);
     node->group.mvcc = NULL;
@@ -146,13 +146,13 @@ static int set_aside(struct node *node, const char *why, char **ret_error)
         r = store_rebuild_set_aside(node->dir);
     if (r == 0)
         RK_LOG(RK_LOG_ERROR, "rows", NULL, "%s: rebuilding the rows from a peer", why);
-    return r == 0 ? try_open(node, ret_error) : r;
+    return r == 0 ? node_try_rows(node, ret_error) : r;
 }
 
 /* Those of an unfinished rebuild are empty and hold no reproach. */
 static int open_as_found(struct node *node, bool begun, char **ret_error)
 {
-    int r = try_open(node, ret_error);
+    int r = node_try_rows(node, ret_error);
 
     return r == 0 && !begun ? check_reach(node, ret_error) : r;
 }
@@ -188,7 +188,7 @@ int node_open_rows(struct node *node, char **ret_error)
     snprintf(why, sizeof(why), "%.*s", found ? (int)first_sentence(found) : 0, found ? found : "");
     if (why[0] == '\0')
         snprintf(why, sizeof(why), "a row that must be there cannot be read");
-    close_rows(node);
+    node_close_rows(node);
     return set_aside(node, why, ret_error);
 }
 

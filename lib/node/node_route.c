@@ -404,6 +404,9 @@ void node_route(struct node *node, struct node_call *call)
     case NODE_CALL_ROWS_WANTED:
         node_rebuild_wanted(node, call);
         break;
+    case NODE_CALL_LAST:
+        node_repair_last(node, call);
+        break;
     case NODE_CALL_DIGEST:
         node_check_asked(node, call);
         break;

@@ -142,6 +142,7 @@ enum raft_event_kind {
                                       snapshot_accepted */
     RAFT_EVENT_SNAPSHOT_INSTALLED, /* index, term, members, members_index: our rows now stand at that entry */
     RAFT_EVENT_CUT,                /* index: entries up to here leave the log; at most the applied index */
+    RAFT_EVENT_ABSTAIN_END,  /* the log holds again all that it may have helped to commit: see raft_config */
     RAFT_EVENT_STEP_DOWN,    /* give up leadership, if any (disk trouble, shutdown without a successor) */
     RAFT_EVENT_ABORT_CHANGE, /* back to the configuration before a joint one; see propose_outcome */
 };
@@ -264,7 +265,10 @@ struct raft_config {
     uint64_t inflight_all_bytes_max; /* to all peers together; each may have one message out; 0 for no cap */
     uint64_t uncommitted_bytes_max;  /* beyond it PROPOSE is BUSY; 0 for no cap */
     bool lease_reads;                /* see raft_lease.c for the bound on clocks that this asks for */
-    uint64_t seed;                   /* from the kernel in a daemon, chosen in a simulation */
+    /* Entries that this member acknowledged may be lost: it takes entries and acknowledges what it has, but
+     * does not vote and does not campaign until RAFT_EVENT_ABSTAIN_END. */
+    bool abstain;
+    uint64_t seed; /* from the kernel in a daemon, chosen in a simulation */
 };
 
 /* What was found on disk. commit is the applied index of the rows: applied implies committed. */

@@ -143,7 +143,7 @@ void raft_candidate_start(struct raft *raft, bool transfer)
 void raft_candidate_timeout(struct raft *raft)
 {
     raft->leader = 0;
-    if (raft_member_may_campaign(raft, raft->config.id))
+    if (!raft->config.abstain && raft_member_may_campaign(raft, raft->config.id))
         return start_prevote(raft);
     raft_become_follower(raft, raft->vote.term, 0);
     raft->election_us = RK_NEVER;

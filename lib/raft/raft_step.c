@@ -243,6 +243,9 @@ static void step_message(struct raft *raft, const struct raft_message *m)
 {
     if (m == NULL || !message_valid(raft, m) || !settle_terms(raft, m))
         return;
+    if (raft->config.abstain &&
+        (m->kind == RAFT_MSG_PREVOTE || m->kind == RAFT_MSG_VOTE || m->kind == RAFT_MSG_TIMEOUT_NOW))
+        return; /* as if it had been lost on its way */
     switch (m->kind) {
     case RAFT_MSG_PREVOTE:
         return raft_candidate_prevote(raft, m);
@@ -329,6 +332,11 @@ static void dispatch(struct raft *raft, const struct raft_event *event)
         return raft_follower_installed(raft, event);
     case RAFT_EVENT_CUT:
         return step_cut(raft, event->index);
+    case RAFT_EVENT_ABSTAIN_END:
+        raft->config.abstain = false;
+        if (raft->role == RAFT_FOLLOWER && raft->election_us == RK_NEVER)
+            raft_arm_election(raft);
+        return;
     case RAFT_EVENT_STEP_DOWN:
         return raft_leader_resign(raft);
     case RAFT_EVENT_ABORT_CHANGE:

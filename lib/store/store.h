@@ -81,6 +81,21 @@ int store_rebuild_set_aside(struct store_dir *dir) RK_MUST_CHECK;
 /* The rows are good: removes the marker, then what was set aside. Harmless when there is neither. */
 int store_rebuild_end(struct store_dir *dir) RK_MUST_CHECK;
 
+/* ---- repairing the log (store_repair.c) ------------------------------------ */
+
+struct store_vote;
+
+/* Says, durably, that acknowledged entries may be lost, and keeps the vote of group 0 beside the log. */
+int store_repair_begin(struct store_dir *dir, const struct store_vote *vote) RK_MUST_CHECK;
+/* The vote that was kept; STORE_E_NOT_FOUND: nothing is being repaired; STORE_E_CORRUPT. */
+int store_repair_read(struct store_dir *dir, struct store_vote *ret) RK_MUST_CHECK;
+/* The log is complete again. Harmless when it always was. */
+int store_repair_end(struct store_dir *dir) RK_MUST_CHECK;
+/* Begins a repair of a log that store_log_open() has refused: it goes to log.damaged, and the next
+ * store_log_open() makes an empty one. STORE_E_REFUSED when the mark, which knows the vote, is damaged too.
+ */
+int store_log_set_aside(struct store_dir *dir, uint32_t group, char **ret_error) RK_MUST_CHECK;
+
 /* ---- space (store_space.c) ------------------------------------------------ */
 
 /* Process-wide, since the hooks are. Call once, after store_dir_open() and before any environment opens.
@@ -150,6 +165,8 @@ int store_log_begin(struct store_log *log) RK_MUST_CHECK;
 int store_log_append(struct store_log *log, uint32_t group, const struct store_entry *entries, uint32_t count,
                      uint64_t *ret_bytes) RK_MUST_CHECK;
 int store_log_set_vote(struct store_log *log, uint32_t group, const struct store_vote *vote) RK_MUST_CHECK;
+/* Entries from index on are gone; index must be base + 1 .. last. */
+int store_log_truncate(struct store_log *log, uint32_t group, uint64_t index) RK_MUST_CHECK;
 /* Moves the base up to an entry of the log: what is at or before it is gone for readers at once; its room is
  * given back by store_log_trim(). */
 int store_log_cut(struct store_log *log, uint32_t group, const struct store_base *base) RK_MUST_CHECK;

@@ -137,6 +137,7 @@ static int lower_marks(struct store_log *log)
 
 static int raise_marks(struct store_log *log, uint64_t now_us)
 {
+    bool voted = false;
     int r = 0;
     RK_LIST_FOR_EACH_SAFE (it, &log->dirty) {
         struct store_log_group *group = RK_LIST_ITEM(it, struct store_log_group, dirty_link);
@@ -144,10 +145,15 @@ static int raise_marks(struct store_log *log, uint64_t now_us)
                                              .index = group->now.last,
                                              .term = group->now.last_term,
                                              .vote = group->now.vote};
+        voted = voted || memcmp(&group->committed.vote, &group->now.vote, sizeof(group->now.vote)) != 0;
         group->committed = group->now;
         group_settle(group);
         r = r != 0 ? r : store_mark_raise(log->mark, &item, now_us);
     }
+    /* Before a vote is told it must be in two places, or a log that is lost takes it along. Votes are rare.
+     */
+    if (r == 0 && voted)
+        r = store_mark_vote(log->mark);
     return r == 0 ? 0 : store_env_result(log->env, -r);
 }
 
@@ -293,6 +299,19 @@ int store_log_append(struct store_log *log, uint32_t id, const struct store_entr
     if (ret_bytes)
         *ret_bytes += log->txn_bytes - bytes;
     return 0;
+}
+
+int store_log_truncate(struct store_log *log, uint32_t id, uint64_t index)
+{
+    struct store_log_group *group;
+    int r = group_to_change(log, id, &group);
+    if (r < 0)
+        return r;
+    rk_assert(index > group->now.base.index && index <= group->now.last);
+    r = truncate_group(log, group, index);
+    if (r == 0)
+        r = store_log_group_term(log, group, index - 1, &group->now.last_term);
+    return r == STORE_E_NOT_FOUND ? -EUCLEAN : r;
 }
 
 int store_log_set_vote(struct store_log *log, uint32_t id, const struct store_vote *vote)

@@ -296,9 +296,9 @@ static int remove_tree(int parent_fd, const char *name)
 /* What a host collects while it runs. Other people's files, the lock, the ballast and the marker stay. */
 static bool is_wiped(const char *name)
 {
-    static const char *const names[] = {"log",      "rows",        "mark",
-                                        "mark.tmp", "identity",    "identity.tmp",
-                                        "rebuild",  "rebuild.tmp", STORE_ROWS_DAMAGED};
+    static const char *const names[] = {
+        "log",     "rows",        "mark",   "mark.tmp",   "identity",         "identity.tmp",
+        "rebuild", "rebuild.tmp", "repair", "repair.tmp", STORE_ROWS_DAMAGED, STORE_LOG_DAMAGED};
     for (size_t i = 0; i < RK_ARRAY_LEN(names); i++) {
         if (strcmp(name, names[i]) == 0)
             return true;

@@ -42,6 +42,8 @@ int store_dir_remove(struct store_dir *dir, const char *name) RK_MUST_CHECK;
 #define STORE_REBUILD_MARKER   "rebuild"
 #define STORE_REBUILD_TEXT_MAX 4096u
 #define STORE_ROWS_DAMAGED     "rows.damaged"
+#define STORE_REPAIR_MARKER    "repair"
+#define STORE_LOG_DAMAGED      "log.damaged"
 
 /* ---- space (store_space.c) ---- */
 
@@ -123,6 +125,8 @@ int store_mark_raise(struct store_mark *mark, const struct store_mark_item *item
 /* The entries of group from index on are about to go: makes the file, durably, claim no more than index - 1.
  */
 int store_mark_lower(struct store_mark *mark, uint32_t group, uint64_t index) RK_MUST_CHECK;
+/* What was raised is written, durably, now: a vote was among it. */
+int store_mark_vote(struct store_mark *mark) RK_MUST_CHECK;
 int store_mark_write(struct store_mark *mark) RK_MUST_CHECK; /* what is pending, now; any thread */
 
 #endif

@@ -9,7 +9,8 @@
  *
  * The claim must never be larger than the truth:
  *   - it is raised after the flush that made it true, lazily and without a flush
- *     of its own (an old claim is weaker, not wrong);
+ *     of its own (an old claim is weaker, not wrong), but durably when a vote has
+ *     changed: the vote is all that cannot be had from others when the log is lost;
  *   - before a transaction that removes entries at the end can reach the disk it
  *     is lowered, and that is flushed.
  *
@@ -171,6 +172,14 @@ int store_mark_raise(struct store_mark *mark, const struct store_mark_item *item
     set_item(mark, item);
     mark->pending = true;
     int r = now_us - mark->written_us >= INTERVAL_US ? write_locked(mark, false) : 0;
+    pthread_mutex_unlock(&mark->mutex);
+    return r;
+}
+
+int store_mark_vote(struct store_mark *mark)
+{
+    pthread_mutex_lock(&mark->mutex);
+    int r = write_locked(mark, true);
     pthread_mutex_unlock(&mark->mutex);
     return r;
 }

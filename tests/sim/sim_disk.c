@@ -115,6 +115,8 @@ struct sim_disk *sim_disk_crash(struct sim_disk *disk, struct rk_random *random)
     found->identity = disk->identity;
     found->rebuild = disk->rebuild;
     found->set_aside = disk->set_aside;
+    found->repair = disk->repair;
+    found->repair_vote = disk->repair_vote;
     memcpy(found->why, disk->why, sizeof(found->why));
     sim_log_copy(&found->log, &disk->log);
     sim_table_copy(&found->table, &disk->table);
@@ -133,7 +135,7 @@ static void empty(struct sim_disk *disk)
     sim_rows_forget_commits(disk);
     sim_table_deinit(&disk->table);
     disk->table = (struct sim_table){0};
-    disk->has_identity = disk->rebuild = disk->set_aside = false;
+    disk->has_identity = disk->rebuild = disk->set_aside = disk->repair = false;
     remove_files(disk);
 }
 
@@ -291,6 +293,44 @@ int store_rebuild_end(struct store_dir *dir)
     if (dir->disk->rebuild || dir->disk->set_aside)
         sim_disk_point(dir->disk);
     dir->disk->rebuild = dir->disk->set_aside = false;
+    return 0;
+}
+
+int store_repair_begin(struct store_dir *dir, const struct store_vote *vote)
+{
+    sim_disk_point(dir->disk);
+    dir->disk->repair = true;
+    dir->disk->repair_vote = *vote;
+    sim_disk_point(dir->disk);
+    return 0;
+}
+
+int store_repair_read(struct store_dir *dir, struct store_vote *ret)
+{
+    if (!dir->disk->repair)
+        return STORE_E_NOT_FOUND;
+    *ret = dir->disk->repair_vote;
+    return 0;
+}
+
+int store_repair_end(struct store_dir *dir)
+{
+    if (dir->disk->repair)
+        sim_disk_point(dir->disk);
+    dir->disk->repair = false;
+    return 0;
+}
+
+int store_log_set_aside(struct store_dir *dir, uint32_t group, char **ret_error RK_UNUSED)
+{
+    struct sim_disk *disk = dir->disk;
+    struct store_vote vote = disk->log.groups[group].vote;
+
+    rk_assert(!disk->log_open);
+    if (store_repair_begin(dir, &vote) != 0)
+        return -EIO;
+    sim_log_deinit(&disk->log);
+    disk->log = (struct sim_log){0};
     return 0;
 }
 

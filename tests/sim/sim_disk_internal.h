@@ -61,6 +61,8 @@ struct sim_disk {
     struct store_identity identity;
     bool rebuild, set_aside; /* the marker; the old rows were put aside, and here that is: thrown away */
     char why[128];
+    bool repair;
+    struct store_vote repair_vote;
 
     struct sim_log log;
     struct sim_log *log_txn;       /* a copy with the open transaction in it */

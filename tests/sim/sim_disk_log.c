@@ -147,6 +147,15 @@ int store_log_append(struct store_log *log, uint32_t group, const struct store_e
     return 0;
 }
 
+int store_log_truncate(struct store_log *log, uint32_t group, uint64_t index)
+{
+    struct sim_log_group *g = &log->disk->log_txn->groups[group];
+
+    rk_assert(index > g->base.index && index <= last_of(g));
+    truncate_to(g, index - g->base.index - 1);
+    return 0;
+}
+
 int store_log_set_vote(struct store_log *log, uint32_t group, const struct store_vote *vote)
 {
     log->disk->log_txn->groups[group].vote = *vote;

@@ -120,6 +120,24 @@ def test_an_operator_may_have_the_rows_rebuilt(cluster):
     assert len(cluster.check_equal_data()) == 200
 
 
+def test_a_log_that_rotted_comes_from_the_leader(cluster):
+    victim = cluster.follower()
+    fill(cluster[0], "a")
+    cluster.await_equal()
+    victim.stop()
+    assert flip(os.path.join(victim.data, "log", "data.db")) > 5
+    victim.launch()
+    fill(cluster.await_leader(among=[n for n in cluster.running() if n is not victim]), "b")
+    supervise(victim, "its log is whole again", lambda: is_well(victim))
+    assert "has been repaired from the leader" in victim.log()
+    assert not os.path.exists(os.path.join(victim.data, "log.damaged"))
+    cluster.check_equal_data()
+    third = next(n for n in cluster.nodes if n is not victim and n is not cluster.await_leader())
+    third.stop()
+    fill(victim, "c")  # a majority needs it, and has it
+    assert len(cluster.check_equal_data()) == 600
+
+
 def test_a_host_alone_says_what_to_do(pki, tmp_path):
     with c.running(tmp_path / "c", count=1, pki=pki) as cluster:
         node = cluster[0]

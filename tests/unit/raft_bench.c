@@ -48,6 +48,7 @@ void bench_init(struct bench *b, struct bench_start start)
         .inflight_all_bytes_max = start.inflight_all_bytes,
         .uncommitted_bytes_max = start.uncommitted_bytes,
         .lease_reads = start.lease_reads,
+        .abstain = start.abstain,
         .seed = 42,
     };
     struct raft_boot boot = {

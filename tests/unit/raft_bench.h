@@ -35,6 +35,7 @@ struct bench_start {
     uint64_t uncommitted_bytes, inflight_all_bytes;
     bool lease_reads;
     const uint8_t *priorities;
+    bool abstain;
 };
 
 struct raft_members bench_members(const char *roles);

@@ -353,6 +353,57 @@ static void test_5_2_candidate_follows_the_winner(void **state)
 }
 
 /* A granted prevote says a term that does not exist yet: nobody may adopt it. */
+/* Protocol-Aware Recovery (FAST'18): a member that may have lost what it acknowledged has no part in
+ * elections until its log is whole; it follows and acknowledges what it has. */
+static void test_a_member_that_abstains_neither_votes_nor_campaigns(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, (struct bench_start){.roles = "vvv", .term = 4, .abstain = true});
+    bench_deadline(&b);
+    assert_int_equal(bench_status(&b).role, RAFT_FOLLOWER);
+    assert_int_equal(b.out.message_count, 0);
+    assert_true(raft_deadline(b.raft) == RK_NEVER);
+    bench_message(&b, prevote(2, 5, 9, 4));
+    assert_int_equal(answered(&b, RAFT_MSG_PREVOTE_REPLY), -1);
+    bench_message(&b, vote(2, 5, 9, 4));
+    assert_int_equal(answered(&b, RAFT_MSG_VOTE_REPLY), -1);
+    assert_int_equal(bench_status(&b).term, 4);
+    bench_message(&b, heartbeat(2, 5));
+    assert_int_equal(bench_count(&b, RAFT_MSG_HEARTBEAT_REPLY), 1);
+    bench_append(&b, 2, 5, 0, 0, 1, (const uint64_t[]){4, 5, 0});
+    assert_int_equal(bench_count(&b, RAFT_MSG_APPEND_REPLY), 1);
+    assert_int_equal(bench_status(&b).commit, 1);
+    bench_message(&b, (struct raft_message){.kind = RAFT_MSG_TIMEOUT_NOW, .from = 2, .term = 5});
+    assert_int_equal(bench_status(&b).role, RAFT_FOLLOWER);
+    bench_deinit(&b);
+}
+
+static void test_a_member_that_abstained_is_like_any_other_afterwards(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, (struct bench_start){.roles = "vvv", .term = 4, .abstain = true});
+    bench_deadline(&b);
+    bench_event(&b, (struct raft_event){.kind = RAFT_EVENT_ABSTAIN_END});
+    bench_message(&b, vote(2, 5, 9, 4));
+    assert_int_equal(answered(&b, RAFT_MSG_VOTE_REPLY), 1);
+    bench_deadline(&b);
+    assert_int_equal(bench_status(&b).role, RAFT_PRE_CANDIDATE);
+    bench_deinit(&b);
+}
+
+/* The only voter that abstains must not elect itself: its log may be short. */
+static void test_even_the_only_voter_abstains(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, (struct bench_start){.roles = "vl", .term = 4, .abstain = true});
+    bench_deadline(&b);
+    assert_int_equal(bench_status(&b).role, RAFT_FOLLOWER);
+    bench_deinit(&b);
+}
+
 static void test_prevote_grant_does_not_raise_the_term(void **state)
 {
     (void)state;
@@ -424,6 +475,9 @@ int main(void)
         cmocka_unit_test(test_learners_and_newcomers_vote),
         cmocka_unit_test(test_learners_and_strangers_never_campaign),
         cmocka_unit_test(test_5_2_candidate_follows_the_winner),
+        cmocka_unit_test(test_a_member_that_abstains_neither_votes_nor_campaigns),
+        cmocka_unit_test(test_a_member_that_abstained_is_like_any_other_afterwards),
+        cmocka_unit_test(test_even_the_only_voter_abstains),
         cmocka_unit_test(test_prevote_grant_does_not_raise_the_term),
         cmocka_unit_test(test_senseless_messages_are_dropped),
     };
