@@ -155,6 +155,12 @@ struct sim {
     uint64_t next_token, next_upload;
 
     struct sim_op *client_op[SIM_CLIENTS_MAX];
+    struct sim_session { /* of a client */
+        uint64_t id, sequence;
+        bool open;
+        struct sim_write *write; /* to be asked for again: its outcome is unknown */
+        char value[32];
+    } sessions[SIM_CLIENTS_MAX];
     uint64_t next_value;
     uint32_t probed; /* bits: hosts whose probe write has been acknowledged */
     uint64_t asked, answered;
@@ -242,6 +248,14 @@ const struct node_members *sim_check_members(const struct sim *sim); /* of the l
 /* ---- sim_history.c ----------------------------------------------------------------------------------------
  */
 
+/* A write with a number in a client's session: however often it is asked for, it happens once. */
+struct sim_write {
+    struct sim_write *next; /* all of them */
+    struct mvcc_number number;
+    uint64_t floor;             /* of the first time */
+    uint64_t revision, applied; /* revision: that it made; applied: how often */
+};
+
 enum sim_op_state { SIM_OP_WAITING, SIM_OP_OK, SIM_OP_REFUSED, SIM_OP_UNKNOWN };
 
 struct sim_op {
@@ -253,12 +267,14 @@ struct sim_op {
     enum node_read_level level;
     enum sim_op_state state;
     bool probe, returned;
+    bool numbered;                  /* a write in a session, or the opening of one */
     uint64_t start_us, deadline_us; /* simulated time */
     uint64_t floor;                 /* the newest revision that anybody had been told of when it began */
     struct rk_blob *body;
-    uint64_t index;   /* of the entry that it became first; 0: none so far */
-    uint32_t entries; /* that it became: its call may have been repeated on the way */
-    bool repeated;    /* it was; that one copy is refused says nothing of the other */
+    struct sim_write *write; /* NULL: it has no number, or opens a session */
+    uint64_t index;          /* of the entry that it became first; 0: none so far */
+    uint32_t entries;        /* that it became: its call may have been repeated on the way */
+    bool repeated;           /* it was; that one copy is refused says nothing of the other */
 };
 
 struct sim_op *sim_history_begin(struct sim *sim, struct sim_host *host, const struct node_call *call,
@@ -281,6 +297,7 @@ struct sim_model_at {
 };
 
 struct sim_check {
+    struct sim_write *writes;
     struct sim_disk *disk;
     struct store_dir *dir;
     struct store_rows *rows;
@@ -295,7 +312,7 @@ struct sim_check {
     struct rk_map bodies;  /* hash of the body -> struct sim_op */
     struct sim_op *ops, **ops_tail;
     uint64_t op_count, told; /* told: the newest revision that anybody was told of */
-    uint64_t oks, refused, unknown, reads_ok, repeated;
+    uint64_t oks, refused, unknown, reads_ok, repeated, numbered;
 };
 
 #endif

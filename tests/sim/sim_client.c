@@ -84,6 +84,54 @@ static struct node_call *make_write(struct sim *sim, struct sim_host *host)
     return call;
 }
 
+/* ---- numbered writes ------------------------------------------------------------------------- */
+
+static struct sim_write *new_write(struct sim *sim, struct sim_session *session)
+{
+    struct sim_write *write = RK_NEW(struct sim_write);
+
+    write->number = (struct mvcc_number){.session = session->id, .sequence = ++session->sequence};
+    write->floor = sim->check->told;
+    write->next = sim->check->writes;
+    sim->check->writes = write;
+    snprintf(session->value, sizeof(session->value), "n%llu", (unsigned long long)++sim->next_value);
+    return write;
+}
+
+/* A session is opened first; a write in it is asked for, through any host, until its outcome is known. */
+static struct node_call *make_numbered(struct sim *sim, struct sim_host *host, uint32_t client)
+{
+    struct sim_session *session = &sim->sessions[client];
+    struct node_call *call = new_call(sim, NODE_CALL_WRITE);
+    struct mvcc_op op = {.kind = MVCC_OP_PUT, .key = rk_slice_str("numbered")};
+
+    if (!session->open) {
+        *session = (struct sim_session){.id = sim_between(sim, 1, UINT32_MAX)};
+        call->body = node_session_body(host->node, MVCC_SESSION_OPEN, session->id, RK_SESSION_TTL_MS_MIN);
+        return call;
+    }
+    if (!session->write)
+        session->write = new_write(sim, session);
+    op.value = rk_slice_str(session->value);
+    call->body = node_numbered_body(host->node, &session->write->number, &op, 1);
+    return call;
+}
+
+static void numbered_back(struct sim *sim, struct sim_op *op, const struct node_call *call)
+{
+    struct sim_session *session = &sim->sessions[op->client];
+    struct mvcc_answer answer = {.outcome = MVCC_E_NO_SESSION};
+
+    if (op->state != SIM_OP_OK)
+        return; /* asked for again */
+    if (mvcc_answer_decode(rk_blob_slice(call->answer), &answer) == 0 && answer.outcome == MVCC_OK)
+        session->open = true;
+    else if (answer.outcome == MVCC_E_NO_SESSION)
+        session->open = false;
+    if (answer.outcome == MVCC_OK || answer.outcome == MVCC_E_NO_SESSION)
+        session->write = NULL;
+}
+
 static struct node_call *make_read(struct sim *sim)
 {
     struct node_call *call = new_call(sim, NODE_CALL_READ);
@@ -126,12 +174,18 @@ void sim_client_turn(struct sim *sim, uint32_t client)
         next_turn(sim, client);
         return;
     }
-    call = sim_chance(sim, 50) ? make_write(sim, host) : make_read(sim);
+    bool numbered = sim->sessions[client].write || sim_chance(sim, 25);
+    call = numbered              ? make_numbered(sim, host, client)
+           : sim_chance(sim, 50) ? make_write(sim, host)
+                                 : make_read(sim);
     if (sim_chance(sim, 60))
         call->deadline_us =
             sim_host_now(host) + sim_between(sim, 1000, sim_chance(sim, 50) ? 100000 : 1500000);
     call->no_forward = sim_chance(sim, 5);
     sim->client_op[client] = ask(host, call, client);
+    sim->client_op[client]->numbered = numbered;
+    if (numbered)
+        sim->client_op[client]->write = sim->sessions[client].write;
 }
 
 void sim_client_probe(struct sim *sim, struct sim_host *host)
@@ -166,6 +220,8 @@ static void take_one(struct sim *sim, struct node_call *call, bool lost)
 
     sim->answered++;
     sim_history_end(sim, op, call, lost);
+    if (op->numbered)
+        numbered_back(sim, op, call);
     if (op->client < SIM_CLIENTS_MAX) {
         sim->client_op[op->client] = NULL;
         next_turn(sim, op->client);

@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "lib/mvcc/mvcc_command.h"
 #include "tests/sim/sim.h"
 
 #define SLACK_US 30000u
@@ -63,6 +64,28 @@ struct sim_op *sim_history_begin(struct sim *sim, struct sim_host *host, const s
 
 /* Whether the entry has done what it must: a first one its work, a repeated one nothing. The values that are
  * put never repeat, so a put that does its work makes a revision. */
+static bool numbered_effect_ok(struct sim *sim, const struct sim_op *op, uint64_t index, uint64_t raised)
+{
+    struct sim_write *write = op->write;
+    struct mvcc_answer answer;
+
+    if (mvcc_answer_decode(rk_blob_slice(sim->check->at[index].answer), &answer) != 0)
+        return false;
+    if (!write) /* a session is opened */
+        return raised == 0;
+    if (raised == 1 && answer.outcome == MVCC_OK) {
+        write->revision = answer.revision;
+        sim->check->numbered++;
+        return ++write->applied == 1;
+    }
+    if (answer.outcome == MVCC_OK) /* a repeat */
+        return raised == 0 && write->applied == 1 && answer.revision == write->revision;
+    if (answer.outcome == MVCC_E_SEQUENCE_OLD) /* an attempt that was overtaken by the next writes */
+        return raised == 0 && write->applied == 1;
+    return raised == 0 && (answer.outcome == MVCC_E_NO_SESSION || answer.outcome == MVCC_E_TOO_OLD ||
+                           answer.outcome == MVCC_E_APPLIED_BEFORE);
+}
+
 static bool effect_ok(struct sim *sim, const struct sim_op *op, struct rk_slice payload, uint64_t raised)
 {
     const struct sim_model_at *at = &sim->check->at[op->index];
@@ -77,10 +100,23 @@ static bool effect_ok(struct sim *sim, const struct sim_op *op, struct rk_slice 
     return mvcc_command_only_deletes(payload) ? raised <= 1 : raised == 1;
 }
 
+/* The leader counts time for sessions by itself. */
+static bool is_tick(struct rk_slice payload, uint64_t raised)
+{
+    struct mvcc_command *command = RK_NEW(struct mvcc_command);
+    bool tick = mvcc_command_decode(payload, command) == 0 && command->class == MVCC_CLASS_SESSION &&
+                command->change == MVCC_SESSION_TICK && raised == 0;
+
+    free(command);
+    return tick;
+}
+
 void sim_history_committed(struct sim *sim, uint64_t index, struct rk_slice payload, uint64_t raised)
 {
     struct sim_op *op = rk_map_get(&sim->check->bodies, sim_hash(2, payload));
 
+    if (!op && is_tick(payload, raised))
+        return;
     if (!op)
         sim_fail(sim, "entry %" PRIu64 " is committed and nobody asked for it", index);
     if (op->state == SIM_OP_REFUSED)
@@ -89,7 +125,7 @@ void sim_history_committed(struct sim *sim, uint64_t index, struct rk_slice payl
         op->index = index;
     else
         sim->check->repeated++;
-    if (!effect_ok(sim, op, payload, raised))
+    if (op->numbered ? !numbered_effect_ok(sim, op, index, raised) : !effect_ok(sim, op, payload, raised))
         sim_fail(sim, "entry %" PRIu64 ", operation %" PRIu64 " for the %u. time, made %" PRIu64 " revisions",
                  index, op->number, op->entries, raised);
 }
@@ -114,6 +150,23 @@ static bool answer_ok(const struct sim_check *check, const struct sim_op *op, co
         return true;
     return op->entries > 1 && mvcc_answer_decode(rk_blob_slice(call->answer), ret) == 0 &&
            ret->outcome == MVCC_E_APPLIED_BEFORE;
+}
+
+/* Whichever attempt the answer is to: it tells what the write did, once. */
+static void numbered_ok(struct sim *sim, const struct sim_op *op, const struct node_call *call)
+{
+    struct mvcc_answer answer;
+
+    if (op->index == 0 || mvcc_answer_decode(rk_blob_slice(call->answer), &answer) != 0)
+        sim_fail(sim, "operation %" PRIu64 " is acknowledged and not committed", op->number);
+    if (!op->write || answer.outcome != MVCC_OK)
+        return;
+    if (op->write->applied != 1 || op->write->revision != answer.revision ||
+        answer.revision <= op->write->floor)
+        sim_fail(sim,
+                 "write %" PRIu64 " of a session happened %" PRIu64 " times; answered was revision %" PRIu64,
+                 op->write->number.sequence, op->write->applied, answer.revision);
+    sim->check->told = rk_max_u64(sim->check->told, answer.revision);
 }
 
 static void write_ok(struct sim *sim, struct sim_op *op, const struct node_call *call)
@@ -218,7 +271,9 @@ void sim_history_end(struct sim *sim, struct sim_op *op, const struct node_call 
     if (op->state == SIM_OP_REFUSED && op->index != 0)
         sim_fail(sim, "operation %" PRIu64 " is refused (%d, %s), and is committed at %" PRIu64, op->number,
                  (int)call->outcome, call->text, op->index);
-    if (op->state == SIM_OP_OK && op->kind == NODE_CALL_WRITE)
+    if (op->state == SIM_OP_OK && op->numbered)
+        numbered_ok(sim, op, call);
+    else if (op->state == SIM_OP_OK && op->kind == NODE_CALL_WRITE)
         write_ok(sim, op, call);
     else if (op->state == SIM_OP_OK)
         read_ok(sim, op, call);
@@ -245,5 +300,11 @@ void sim_history_deinit(struct sim *sim)
         rk_blob_unref(op->body);
         free(op);
         op = next;
+    }
+    while (sim->check->writes) {
+        struct sim_write *write = sim->check->writes;
+
+        sim->check->writes = write->next;
+        free(write);
     }
 }

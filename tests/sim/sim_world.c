@@ -661,10 +661,10 @@ uint64_t sim_run(const struct sim_options *options)
     if (options->verbose || getenv("RAFTKV_SIM_STATS"))
         printf("%u hosts, %" PRIu64 " us, %" PRIu64 " events, %" PRIu64 " calls: %" PRIu64
                " writes ok, %" PRIu64 " reads ok, %" PRIu64 " refused, %" PRIu64 " unknown, %" PRIu64
-               " repeated; %" PRIu64 " entries; faults %" PRIx64 "\n",
+               " repeated, %" PRIu64 " numbered; %" PRIu64 " entries; faults %" PRIx64 "\n",
                sim->host_count, sim->now_us, sim->events, sim->asked, sim->check->oks, sim->check->reads_ok,
-               sim->check->refused, sim->check->unknown, sim->check->repeated, sim->check->last,
-               (uint64_t)sim->faults);
+               sim->check->refused, sim->check->unknown, sim->check->repeated, sim->check->numbered,
+               sim->check->last, (uint64_t)sim->faults);
     finish(sim);
     trace = sim->trace;
     free(sim);
