@@ -67,6 +67,10 @@ static json_t *problems(const struct node_status *status)
         json_array_append_new(array,
                               json_string("this host was removed from its cluster: raftkvctl join HOST:PORT "
                                           "--discard-data brings it into one again"));
+    else if (status->first_start && !status->first_refused)
+        json_array_append_new(array,
+                              json_string("the first start waits until all hosts of initial_members are up: "
+                                          "nobody votes before"));
     else if (status->raft.leader == 0)
         json_array_append_new(
             array, json_string("there is no leader: writes and consistent reads wait until a majority of the "
@@ -75,6 +79,12 @@ static json_t *problems(const struct node_status *status)
         snprintf(text, sizeof(text), "CORRUPT: %s", status->check.text);
         json_array_append_new(array, json_string(text));
     }
+    if (status->first_refused)
+        json_array_append_new(
+            array,
+            json_string("this host starts with an empty data directory, but its cluster has a history: it "
+                        "does not vote under its old name. Run raftkvctl member remove for it on another "
+                        "member, and raftkvctl join here"));
     if (status->repairing)
         json_array_append_new(array,
                               json_string("the raft log was damaged and is being repaired from the leader: "

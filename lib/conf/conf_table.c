@@ -65,8 +65,9 @@ const struct conf_entry conf_entries[] = {
      .example = "\"node1=node1.example:2380\", \"node2=node2.example:2380\", \"node3=node3.example:2380\"",
      .help = "The hosts that found the cluster, each as name=host:port of its peer port, 32 at most; the "
              "same list "
-             "on each of them, this host included. Read once, when the data directory is empty. Left empty, "
-             "a host "
+             "on each of them, this host included. Read once, when the data directory is empty; "
+             "nobody votes before all of them have been up together for a moment, so that a host whose disk "
+             "was lost is not taken for a new one. Left empty, a host "
              "with an empty data directory founds a cluster of its own, which others can join."},
     {.path = "initial_cluster_name",
      STRING(CONF_ANY),

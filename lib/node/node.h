@@ -48,6 +48,8 @@ enum node_call_kind {                       /* part of the peer protocol: never 
                       NODE_CALL_DIGEST,  /* the leader to a member: index, digest (u64 each); answer: its own
                                             digest at that index; BUSY: not applied yet */
                       NODE_CALL_LAST,    /* a member to its leader; answer: term, last index (u64 each) */
+                      NODE_CALL_FIRST,   /* an initial member at its first start to another; body: u64 life;
+                                            answer: u8, whether that one is new, too */
                       NODE_CALL_CONDEMN, /* the leader to a member: index, digest of the majority */
                       /* Not forwarded, so not on the wire: */
                       NODE_CALL_STATUS = 100, /* answer: struct node_status in call->status */
@@ -162,6 +164,7 @@ struct node_status {
     uint64_t data_bytes, free_bytes;
     bool low_space;
     bool repairing;                    /* the log comes from the leader; no vote until it is whole */
+    bool first_start, first_refused;   /* no vote: waits for all initial members; the cluster has a history */
     bool rebuilding;                   /* the rows come from a peer */
     char rebuild_why[NODE_TEXT_BYTES]; /* "" when they do not */
     struct {

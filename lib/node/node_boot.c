@@ -240,7 +240,7 @@ static int make_core(struct node *node, const struct mvcc_meta *meta, const stru
         .inflight_all_bytes_max = RK_INFLIGHT_ALL_BYTES_MAX,
         .uncommitted_bytes_max = RK_UNCOMMITTED_BYTES_MAX,
         .lease_reads = node->config.lease_reads,
-        .abstain = node->repair.running,
+        .abstain = node->repair.running || node->first.running,
         .seed = rk_random_id(),
     };
     struct raft_boot boot = {
@@ -485,6 +485,7 @@ static void init_node(struct node *node, const struct node_config *config)
     node->started_us = node_now_us(node);
     /* An answer that was on its way when this host went down must find nobody when it is up again. */
     node->next_id = RK_PLANT(CALL_IDS_REPEAT) ? 0 : rk_random_id();
+    node->first.life = rk_random_id();
 }
 
 static int init_boxes(struct node *node)

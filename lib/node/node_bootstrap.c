@@ -93,6 +93,8 @@ int node_bootstrap(struct node *node)
 
     if (r == 0)
         r = write_first_state(node, members);
+    if (r == 0 && members->count > 1) /* no vote yet: is it really the first start? */
+        r = store_repair_begin(node->dir, &(const struct store_vote){0});
     free(members);
     return r;
 }

@@ -298,6 +298,16 @@ struct node {
         uint64_t term,
             target; /* what the leader said: its term, and how far we have to come; 0: nothing yet */
     } repair;
+    struct {
+        bool running, history; /* history: the cluster is older than our disk, so we shall never vote */
+        uint64_t life;         /* drawn at the start of the process */
+        uint64_t ask_us;
+        uint32_t count;
+        struct node_first_peer {
+            uint64_t id, call_id, life;
+            bool is_new;
+        } peers[RK_MEMBERS_MAX];
+    } first;
 
     /* log thread */
     bool trimming; /* there may be entries before the log's base to delete */
@@ -537,6 +547,11 @@ int node_repair_load(struct node *node, struct store_vote *vote, char **ret_erro
 /* raft thread */
 void node_repair_housekeeping(struct node *node);
 void node_repair_last(struct node *node, struct node_call *call);
+
+/* node_first.c: an initial member's first start */
+void node_first_housekeeping(struct node *node);
+void node_first_asked(struct node *node, struct node_call *call);
+bool node_first_reply(struct node *node, const struct node_message *reply); /* false: not to its question */
 
 /* node_check.c: apply thread */
 void node_digests_reset(struct node *node, uint64_t index, uint64_t digest);

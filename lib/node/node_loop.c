@@ -179,6 +179,7 @@ static void run_timers(struct node *node, uint64_t now_us)
         node_rebuild_housekeeping(node);
         node_check_housekeeping(node);
         node_repair_housekeeping(node);
+        node_first_housekeeping(node);
         node_refresh_summary(node);
     }
 }

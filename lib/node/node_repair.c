@@ -70,7 +70,8 @@ int node_repair_log(struct node *node, char **ret_error)
 
 static int commit_truncated(struct node *node, const struct store_vote *vote, uint64_t from)
 {
-    int r = store_repair_begin(node->dir, vote);
+    struct store_vote kept = {.term = rk_max_u64(vote->term, 1), .voted_for = vote->voted_for};
+    int r = store_repair_begin(node->dir, &kept);
 
     if (r == 0)
         r = store_log_begin(node->log);
@@ -111,7 +112,8 @@ int node_repair_load(struct node *node, struct store_vote *vote, char **ret_erro
     struct store_vote kept;
     int r = store_repair_read(node->dir, &kept);
 
-    node->repair.running = r != STORE_E_NOT_FOUND;
+    node->first.running = r == 0 && kept.term == 0; /* a first start: node_first.c */
+    node->repair.running = r == 0 && kept.term != 0;
     node->repair.target = 0;
     if (r == STORE_E_NOT_FOUND)
         return 0;

@@ -78,7 +78,7 @@ static void on_reply(struct node *node, struct node_message *reply)
         node_join_reply(node, reply);
         return;
     }
-    if (node_check_reply(node, reply))
+    if (node_check_reply(node, reply) || node_first_reply(node, reply))
         return;
     call = rk_map_get(&node->forwards, reply->id);
     if (!call || call->priv.peer != reply->peer)
@@ -406,6 +406,9 @@ void node_route(struct node *node, struct node_call *call)
         break;
     case NODE_CALL_LAST:
         node_repair_last(node, call);
+        break;
+    case NODE_CALL_FIRST:
+        node_first_asked(node, call);
         break;
     case NODE_CALL_DIGEST:
         node_check_asked(node, call);

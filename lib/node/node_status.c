@@ -50,6 +50,8 @@ struct node_status *node_make_status(struct node *node)
     status->data_bytes = store_rows_bytes(node->rows);
     status->free_bytes = store_space_free_bytes();
     status->low_space = store_space_low();
+    status->first_start = node->first.running;
+    status->first_refused = node->first.running && node->first.history;
     status->repairing = node->repair.running;
     status->rebuilding = atomic_load(&node->rebuilding);
     memcpy(status->rebuild_why, node->rebuild.why, sizeof(status->rebuild_why));

@@ -85,7 +85,8 @@ int store_rebuild_end(struct store_dir *dir) RK_MUST_CHECK;
 
 struct store_vote;
 
-/* Says, durably, that acknowledged entries may be lost, and keeps the vote of group 0 beside the log. */
+/* Says, durably, that acknowledged entries may be lost, and keeps the vote of group 0 beside the log. A vote
+ * of term 0: nothing was acknowledged yet, as far as anybody here knows (node_first.c). */
 int store_repair_begin(struct store_dir *dir, const struct store_vote *vote) RK_MUST_CHECK;
 /* The vote that was kept; STORE_E_NOT_FOUND: nothing is being repaired; STORE_E_CORRUPT. */
 int store_repair_read(struct store_dir *dir, struct store_vote *ret) RK_MUST_CHECK;

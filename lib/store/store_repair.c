@@ -81,6 +81,7 @@ static int latest_vote(struct store_dir *dir, uint32_t group, struct store_vote 
         if (item->group == group && item->vote.term >= ret->term)
             *ret = item->vote;
     store_mark_close(mark, true);
+    ret->term = rk_max_u64(ret->term, 1); /* term 0 says something else */
     return r == STORE_E_NOT_FOUND ? 0 : r;
 }
 

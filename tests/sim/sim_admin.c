@@ -41,14 +41,18 @@ static bool change_under_way(struct sim *sim)
     return false;
 }
 
-/* Every member still has its disk. */
+/* Every member still has its disk, and votes: one that waits for all at its first start would wait for ever.
+ */
 static bool all_there(struct sim *sim)
 {
     const struct node_members *members = sim_check_members(sim);
 
-    for (uint32_t i = 0; i < members->count; i++)
-        if (!host_of(sim, members->member[i].id))
+    for (uint32_t i = 0; i < members->count; i++) {
+        const struct sim_host *host = host_of(sim, members->member[i].id);
+
+        if (!host || sim_disk_abstains(host->disk))
             return false;
+    }
     return true;
 }
 

@@ -180,6 +180,11 @@ struct store_vote sim_disk_vote(const struct sim_disk *disk, uint32_t group)
     return disk->log.groups[group].vote;
 }
 
+bool sim_disk_abstains(const struct sim_disk *disk)
+{
+    return disk->repair;
+}
+
 bool sim_disk_entry(const struct sim_disk *disk, uint32_t group, uint64_t index, struct store_entry *ret)
 {
     const struct sim_log_group *log = &disk->log.groups[group];

@@ -40,6 +40,8 @@ const struct store_identity *sim_disk_identity(const struct sim_disk *disk); /* 
 uint64_t sim_disk_rows_hash(const struct sim_disk *disk);
 uint64_t sim_disk_last(const struct sim_disk *disk, uint32_t group); /* index of the last durable entry */
 bool sim_disk_entry(const struct sim_disk *disk, uint32_t group, uint64_t index, struct store_entry *ret);
+/* Its host does not vote: a first start that waits for the others, or a log that is being repaired. */
+bool sim_disk_abstains(const struct sim_disk *disk);
 struct store_vote sim_disk_vote(const struct sim_disk *disk, uint32_t group);
 
 uint64_t sim_hash(uint64_t seed, struct rk_slice bytes);

@@ -1,6 +1,7 @@
 """Bytes on a disk that changed by themselves: the cluster serves, and the host ends with what the others have."""
 
 import os
+import shutil
 
 import pytest
 
@@ -136,6 +137,33 @@ def test_a_log_that_rotted_comes_from_the_leader(cluster):
     third.stop()
     fill(victim, "c")  # a majority needs it, and has it
     assert len(cluster.check_equal_data()) == 600
+
+
+def test_a_wiped_disk_does_not_vote_and_joins_as_somebody_new(pki, tmp_path):
+    with c.running(tmp_path / "c", count=3, pki=pki, form=False) as cluster:
+        members = [f"{node.name}={node.peer}" for node in cluster.nodes]
+        for node in cluster.nodes:
+            node.conf["initial_members"] = members
+        cluster[0].launch()
+        cluster[1].launch()
+        for node in cluster.nodes[:2]:
+            node.await_ready()
+            c.until("it waits", lambda node=node: "waits until all hosts" in str(node.status()["problems"]))
+        cluster[2].start()
+        cluster.await_serving()
+        fill(cluster[0], "a", 50)
+        c.until("all vote", lambda: all(not node.status()["problems"] for node in cluster.nodes))
+        victim = cluster.follower()
+        victim.stop()
+        shutil.rmtree(victim.data)
+        victim.start()
+        victim.await_log("its cluster has a history")
+        c.until("it says what to do", lambda: "member remove" in str(victim.status()["problems"]))
+        cluster.await_leader().ctl("member", "remove", victim.name)
+        c.until("it knows", lambda: victim.status()["role"] == "removed")
+        victim.ctl("join", cluster.await_leader().peer, "--discard-data")
+        c.until("it is well", lambda: is_well(victim) and victim.status()["member_role"] == "voter", 40)
+        assert len(cluster.check_equal_data()) == 50
 
 
 def test_a_host_alone_says_what_to_do(pki, tmp_path):

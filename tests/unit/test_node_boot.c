@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/node/node_internal.h"
 #include "lib/store/store_log.h"
 
 static int setup(void **state)
@@ -148,6 +149,69 @@ static void initial_members_learn_each_others_urls(void **state)
     world_cluster(world, 3);
     for (size_t i = 0; i < 3; i++)
         wait_for(&world->hosts[i], knows_urls, 3);
+}
+
+static bool first_start(const struct node_status *status, uint64_t refused)
+{
+    return status->first_start && status->first_refused == (refused != 0);
+}
+
+static bool no_first_start(const struct node_status *status, uint64_t unused RK_UNUSED)
+{
+    return !status->first_start;
+}
+
+static void name_initial_members(struct world *world)
+{
+    world->initial_count = 3;
+    for (size_t i = 0; i < 3; i++)
+        world->initial[i] = rk_asprintf("node%zu=%s", i + 1, world->hosts[i].address);
+}
+
+/* A majority is not enough: the third one could be the only host that remembers. */
+static void the_first_start_waits_until_all_have_come_in_any_order(void **state)
+{
+    struct world *world = *state;
+
+    name_initial_members(world);
+    host_start(world, 2);
+    nap_ms(300);
+    host_start(world, 0);
+    nap_ms(1200);
+    assert_true(atomic_load(&world->hosts[0].node->leader_now) == 0);
+    wait_for(&world->hosts[0], first_start, 0);
+    host_stop(&world->hosts[0]); /* it has not forgotten afterwards that it must wait */
+    host_start(world, 0);
+    wait_for(&world->hosts[0], first_start, 0);
+    host_start(world, 1);
+    must_put(&world->hosts[1], "a", "1");
+    for (size_t i = 0; i < 3; i++)
+        wait_for(&world->hosts[i], no_first_start, 0);
+}
+
+/* Catalogue row 98: without this two empty logs could elect each other, and all would be gone. */
+static void a_wiped_disk_does_not_vote_under_its_old_name(void **state)
+{
+    struct world *world = *state;
+    struct host *leader = world_cluster(world, 3), *host = &world->hosts[leader == &world->hosts[0]];
+    struct host *third = &world->hosts[3 - leader->number - host->number];
+
+    must_put(leader, "a", "1");
+    for (size_t i = 0; i < 3; i++)
+        wait_for(&world->hosts[i], no_first_start, 0);
+    host_stop(host);
+    host_wipe(host);
+    host_start(world, host->number);
+    wait_for(host, first_start, 1);
+    must_put(leader, "a", "2"); /* it follows, all the same */
+    world_isolate(world, leader->number, true); /* not stopped: it would vote for its successor */
+    nap_ms(1500);
+    assert_true(atomic_load(&third->node->leader_now) == 0); /* nobody else has its vote */
+    host_stop(host);
+    host_start(world, host->number);
+    wait_for(host, first_start, 1); /* nor is it forgotten */
+    world_isolate(world, leader->number, false);
+    assert_string_equal(must_get(third, "a", NODE_READ_CONSISTENT), "2");
 }
 
 static void a_list_of_initial_members_without_us_is_refused(void **state)
@@ -337,6 +401,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_first_start_that_was_interrupted_starts_over, setup, teardown),
         cmocka_unit_test_setup_teardown(initial_members_give_the_same_ids_on_each_host, setup, teardown),
         cmocka_unit_test_setup_teardown(initial_members_learn_each_others_urls, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_first_start_waits_until_all_have_come_in_any_order, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_wiped_disk_does_not_vote_under_its_old_name, setup, teardown),
         cmocka_unit_test_setup_teardown(a_list_of_initial_members_without_us_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(the_directory_of_another_name_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(the_directory_of_another_machine_is_refused_unless_adopted, setup,
