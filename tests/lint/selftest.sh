@@ -137,5 +137,22 @@ if command -v "${CC:-cc}" >/dev/null 2>&1; then
     purity fail 'define nothing' 'empty objects'
 fi
 
+# catalogue
+catalogue() { expect "$1" "$2" "$3" python3 "$here/catalogue.py" "$work/tree"; }
+fresh
+mkdir -p "$work/tree/tests/unit" "$work/tree/tests/system" "$work/tree/tests/script"
+file lib/base/rk_plant.h 'X(BAD_VOTE, "it is bad")'
+file tests/unit/test_x.c 'static void a_rule(void **state)'
+# rows FIRST LAST ANSWER
+rows() { for row in $(seq "$1" "$2"); do echo "| $row | what | $3 |"; done; }
+rows 1 150 '`a_rule`; BAD_VOTE' >"$work/tree/tests/README.md"
+catalogue pass '150 rows, 0 problems' 'a whole table'
+rows 1 149 '`a_rule`' >"$work/tree/tests/README.md"
+catalogue fail 'missing: [150]' 'a row left out'
+{ rows 1 149 '`a_rule`'; rows 150 150 '`another_rule`'; } >"$work/tree/tests/README.md"
+catalogue fail 'row 150: there is no test another_rule' 'a test that does not exist'
+{ rows 1 149 '`a_rule`'; rows 150 150 'BAD_READ'; } >"$work/tree/tests/README.md"
+catalogue fail 'row 150: there is no planted bug BAD_READ' 'a planted bug that does not exist'
+
 [ $failed -eq 0 ] && echo "selftest: every check passes what is good and refuses what is bad"
 exit $failed
