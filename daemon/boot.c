@@ -189,6 +189,8 @@ static int start_node(struct daemon *daemon)
         .snapshot_entries = conf->raft.snapshot_entries,
         .snapshot_bytes = megabytes(conf->raft.snapshot_mb),
         .log_retain_bytes = megabytes(conf->raft.log_retain_mb),
+        .snapshot_interval_us = conf->raft.snapshot_minutes * 60 * RK_USEC_PER_SEC,
+        .snapshots_at_once = conf->raft.snapshots_at_once,
         .promote_lag_entries = conf->raft.promote_lag_entries,
         .replace_timeout_ms = (uint64_t)conf->raft.replace_timeout_s * 1000,
         .lease_reads = conf->raft.lease_reads,
@@ -239,6 +241,7 @@ static int start_peers(struct daemon *daemon)
                                  .resolver = daemon->resolver,
                                  .tls_client = daemon->tls_peer_client,
                                  .connect_timeout_ms = 3000,
+                                 .upload_bytes_per_s = megabytes(daemon->conf.raft.snapshot_mb_per_s),
                                  .open_call_kinds = open_calls,
                                  .open_call_kind_count = RK_ARRAY_LEN(open_calls),
                                  .inlet = node_inlet(daemon->node)};

@@ -56,6 +56,9 @@ struct conf {
         uint32_t log_keep_entries;    /* 20000: entries kept behind the applied one for members that lag */
         uint32_t snapshot_entries;    /* 100000: the log is cut when it has grown by so many entries */
         uint32_t snapshot_mb;         /* 256: ... or by so many megabytes */
+        uint32_t snapshot_minutes;    /* 60: ... or when that is so long ago */
+        uint32_t snapshots_at_once;   /* 2: that this host sends to others */
+        uint32_t snapshot_mb_per_s;   /* 64: of each of them; 0: no bound */
         uint32_t log_retain_mb;       /* 1024: a cut waits for members that lag until the log is so long */
         uint32_t promote_lag_entries; /* 100: a learner this close to the leader may vote */
         uint32_t replace_timeout_s;   /* 86400: a replacement that takes longer is given up */

@@ -38,11 +38,11 @@ enum node_call_kind {                       /* part of the peer protocol: never 
                       NODE_CALL_MEMBER_UPDATE, /* body: one encoded member; changes its name and addresses,
                                                   never its role */
                       NODE_CALL_MEMBERS, /* answer: cluster id and members, as this very host knows them */
-                      NODE_CALL_MEMBER_REPLACE,  /* body: see node_replace_encode() */
-                      NODE_CALL_MEMBER_DEMOTE,   /* body: id or name */
-                      NODE_CALL_MEMBER_PRIORITY, /* body: u8 priority, then id or name */
-                      NODE_CALL_MEMBER_ABORT,    /* gives up what is under way: a replacement, or its joint
-                                                    configuration if that is not committed */
+                      NODE_CALL_MEMBER_REPLACE,   /* body: see node_replace_encode() */
+                      NODE_CALL_MEMBER_DEMOTE,    /* body: id or name */
+                      NODE_CALL_MEMBER_PRIORITY,  /* body: u8 priority, then id or name */
+                      NODE_CALL_MEMBER_ABORT,     /* gives up what is under way: a replacement, or its joint
+                                                     configuration if that is not committed */
                       NODE_CALL_ROWS_WANTED = 40, /* a member to its leader: stream me a snapshot, whatever
                                                      my log holds */
                       NODE_CALL_DIGEST,  /* the leader to a member: index, digest (u64 each); answer: its own
@@ -199,7 +199,9 @@ struct node_config {
     uint32_t election_timeout_ms, heartbeat_ms;
     uint32_t log_keep_entries, snapshot_entries;
     uint64_t snapshot_bytes;
-    uint64_t log_retain_bytes; /* a cut waits for members that lag until the log has so many */
+    uint64_t snapshot_interval_us;
+    uint32_t snapshots_at_once; /* to peers */
+    uint64_t log_retain_bytes;  /* a cut waits for members that lag until the log has so many */
     uint32_t promote_lag_entries;
     uint64_t replace_timeout_ms; /* a replacement that is not done by then is given up */
     bool lease_reads;            /* see lib/raft/raft_lease.c */

@@ -20,6 +20,7 @@ static void ask_for_flush(struct node *node)
 
     group->flushing = group->applied;
     group->log_bytes = 0;
+    group->flush_us = node_now_us(node);
     rk_mailbox_push_always(&node->apply_box, &work->mail);
 }
 
@@ -34,6 +35,16 @@ void node_cut_start(struct node *node, struct node_call *call)
     node_call_arm(node, call);
     if (node->group.flushing == 0)
         ask_for_flush(node);
+}
+
+/* By bytes or by time. */
+static bool is_due(const struct node *node)
+{
+    const struct node_group *group = &node->group;
+
+    return group->log_bytes >= node->config.snapshot_bytes ||
+           node_now_us(node) - rk_max_u64(group->flush_us, node->started_us) >=
+               node->config.snapshot_interval_us;
 }
 
 /* Entries applied since the rows were last flushed for a cut. */
@@ -127,8 +138,7 @@ void node_cut_housekeeping(struct node *node)
     cut_to_target(node, true);
     raft_status(group->raft, &status);
     length = grown(node, &status);
-    if (length >= node->config.snapshot_entries ||
-        (group->log_bytes >= node->config.snapshot_bytes && length > 0))
+    if (length >= node->config.snapshot_entries || (length > 0 && is_due(node)))
         ask_for_flush(node);
 }
 

@@ -123,6 +123,7 @@ struct node_sent_note {
     uint64_t peer, index;
     uint32_t group;
     bool ok;
+    bool put_off; /* it never began: there are enough of them */
 };
 
 /* ---- entry cache (node_cache.c): the tail of the log in memory ------------------- */
@@ -183,6 +184,7 @@ struct node_group {
     uint64_t persisted_index, persisted_term; /* of this turn; 0 index: none */
     uint64_t flushing;                        /* a FLUSH is out; when it comes back the log is cut */
     uint64_t log_bytes;                       /* payload bytes appended since the last FLUSH */
+    uint64_t flush_us;                        /* when that was; 0: not in this life */
     uint64_t held_bytes;                      /* payload bytes between the log's base and its end, about */
     uint64_t cut_target;                      /* the rows on disk make a cut up to here safe */
     uint64_t log_works;                       /* handed to the log thread and not back yet */

@@ -78,13 +78,14 @@ static void on_apply_done(struct node *node, struct node_apply_work *work)
  * take the place of one under way, for ever. */
 static void on_sent(struct node *node, struct node_sent_note *note)
 {
-    bool others = node_streaming(&node->group, note->peer, -1) > 0;
+    bool others = !note->put_off && node_streaming(&node->group, note->peer, -1) > 0;
     struct raft_event event = {
         .kind = RAFT_EVENT_SNAPSHOT_SENT, .peer = note->peer, .ok = note->ok, .index = note->index};
 
-    RK_LOG(note->ok ? RK_LOG_INFO : RK_LOG_WARNING, "snapshot", RK_FIELDS(RK_F_ID("MEMBER", note->peer)),
-           note->ok ? "a member has installed our snapshot"
-                    : "a snapshot did not reach its member; it will be sent again");
+    if (!note->put_off)
+        RK_LOG(note->ok ? RK_LOG_INFO : RK_LOG_WARNING, "snapshot", RK_FIELDS(RK_F_ID("MEMBER", note->peer)),
+               note->ok ? "a member has installed our snapshot"
+                        : "a snapshot did not reach its member; it will be sent again");
     if (note->ok || !others)
         node_step(node, &event, NULL);
     free(note);

@@ -291,12 +291,29 @@ uintptr_t node_streaming(struct node_group *group, uint64_t peer, int change)
     return count;
 }
 
+/* The core hears that it failed, and asks again after a while. */
+static void put_off(struct node *node, uint64_t peer)
+{
+    struct node_sent_note *note = RK_NEW(struct node_sent_note);
+
+    note->mail.kind = NODE_MAIL_SENT;
+    note->peer = peer;
+    note->group = node->group.number;
+    note->put_off = true;
+    rk_mailbox_push_always(&node->raft_box, &note->mail);
+}
+
 void node_stream_to(struct node *node, uint64_t peer, const char *why)
 {
     struct node_group *group = &node->group;
     struct node_apply_work *work = node_apply_work_new(node, NODE_APPLY_SNAPSHOT_OUT, group->number);
     struct raft_status status;
 
+    if (group->streaming.count >= node->config.snapshots_at_once && !rk_map_get(&group->streaming, peer)) {
+        node_apply_work_free(work);
+        put_off(node, peer);
+        return;
+    }
     raft_status(group->raft, &status);
     work->peer = peer;
     work->term = status.term;

@@ -28,6 +28,7 @@ struct peer_config {
     struct net_resolver *resolver;
     struct net_tls *tls_client; /* NET_TLS_PEER_CLIENT; NULL: no certificates, so no peers can be reached */
     uint32_t connect_timeout_ms;
+    uint64_t upload_bytes_per_s; /* of each snapshot on its way out; 0: no bound */
     /* Call kinds that a host that is not a member may make (purpose "call"). */
     const uint32_t *open_call_kinds;
     size_t open_call_kind_count;

@@ -57,7 +57,7 @@ bool peer_directory_joined(const struct peer_directory *directory);
 /* ---- the whole ------------------------------------------------------------------ */
 
 struct peer_timing { /* constants in a daemon; tests shorten them */
-    uint32_t hello_ms, keepalive_ms, silence_ms, backoff_min_ms, backoff_max_ms, oneshot_ms;
+    uint32_t hello_ms, keepalive_ms, silence_ms, backoff_min_ms, backoff_max_ms, oneshot_ms, upload_stall_ms;
 };
 
 struct peer_refusal { /* lately logged */

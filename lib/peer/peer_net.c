@@ -17,6 +17,7 @@ static const struct peer_timing default_timing = {
     .backoff_min_ms = 50,
     .backoff_max_ms = 2000,
     .oneshot_ms = 60000,
+    .upload_stall_ms = 60000,
 };
 
 /* ---- directory --------------------------------------------------------------- */

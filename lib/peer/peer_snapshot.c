@@ -5,7 +5,10 @@
  * The stream object goes to and fro between its source (the thread that reads rows)
  * and us; here says who has it. A chunk is asked for only when fewer than
  * PEER_CHUNKS_OUT are on their way unacknowledged, so a slow receiver slows the
- * reading down, and memory stays at those chunks whatever the snapshot's size.
+ * reading down, and memory stays at those chunks whatever the snapshot's size. A chunk
+ * leaves no sooner than the configured rate allows, so that a snapshot does not take
+ * all of the network and of the receiver's disk. A receiver whose connection lives but
+ * which takes nothing for upload_stall_ms has lost it.
  *
  * The node hears of the end once. When the stream is with its source at that moment
  * the upload stays, mute, until it comes back and can be cancelled. */
@@ -19,6 +22,9 @@
 struct peer_upload {
     struct rk_list link;
     struct peer_dial dial;
+    struct net_timer pace;  /* the next chunk may leave */
+    struct net_timer stall; /* nothing has moved for too long */
+    uint64_t pace_us;       /* when it may */
     struct node_stream *stream;
     bool here; /* the stream is with us */
     bool full; /* ... and what it holds has not been sent */
@@ -58,6 +64,8 @@ static void finish(struct peer_upload *upload, bool ok, const char *why)
     if (upload->over)
         return;
     upload->over = true;
+    net_timer_cancel(&upload->pace);
+    net_timer_cancel(&upload->stall);
     peer_dial_end(&upload->dial, ok);
     const struct rk_field *fields = RK_FIELDS(
         RK_F_ID("MEMBER", stream->peer), RK_F_U64("GROUP", stream->group), RK_F_U64("INDEX", stream->index),
@@ -73,6 +81,43 @@ static void finish(struct peer_upload *upload, bool ok, const char *why)
 
 /* ---- chunks --------------------------------------------------------------------------- */
 
+static uint64_t now_us(const struct peer_upload *upload)
+{
+    return net_loop_now_us(upload->dial.conn.loop->loop);
+}
+
+/* The last answer says that all of it is installed, which takes as long as it takes. */
+static void moved(struct peer_upload *upload)
+{
+    uint32_t stall_ms = upload->dial.conn.loop->net->timing.upload_stall_ms;
+    if (upload->stream->done && !upload->full)
+        net_timer_cancel(&upload->stall);
+    else
+        net_timer_set(&upload->stall, now_us(upload) + stall_ms * RK_USEC_PER_MSEC);
+}
+
+static void on_stall(struct net_timer *timer)
+{
+    finish(RK_CONTAINER_OF(timer, struct peer_upload, stall), false, "it has stopped taking it");
+}
+
+/* A pause of the receiver is no credit for later. */
+static void count_bytes(struct peer_upload *upload, size_t bytes)
+{
+    uint64_t rate = upload->dial.conn.loop->net->config.upload_bytes_per_s;
+    if (rate > 0)
+        upload->pace_us = rk_max_u64(upload->pace_us, now_us(upload)) + bytes * RK_USEC_PER_SEC / rate;
+}
+
+/* Whether a chunk may leave now; otherwise the timer comes back for it. */
+static bool in_pace(struct peer_upload *upload)
+{
+    if (upload->pace_us <= now_us(upload))
+        return true;
+    net_timer_set(&upload->pace, upload->pace_us);
+    return false;
+}
+
 static void send_chunk(struct peer_upload *upload)
 {
     struct node_stream *stream = upload->stream;
@@ -85,7 +130,9 @@ static void send_chunk(struct peer_upload *upload)
     upload->offset += stream->chunk.len;
     upload->unacked++;
     upload->full = false;
+    count_bytes(upload, stream->chunk.len);
     rk_buf_clear(&stream->chunk);
+    moved(upload);
 }
 
 /* Sends what is here and asks for more, as far as the credit goes. False: the upload has ended. */
@@ -98,13 +145,18 @@ static bool pump(struct peer_upload *upload)
         finish(upload, false, stream->error != 0 ? strerror(-stream->error) : "a chunk is too large");
         return false;
     }
-    if (upload->full && upload->unacked < PEER_CHUNKS_OUT)
+    if (upload->full && upload->unacked < PEER_CHUNKS_OUT && in_pace(upload))
         send_chunk(upload);
     if (!upload->full && !stream->done && upload->unacked < PEER_CHUNKS_OUT) {
         upload->here = false;
         node_stream_next(stream);
     }
     return true;
+}
+
+static void on_pace(struct net_timer *timer)
+{
+    (void)pump(RK_CONTAINER_OF(timer, struct peer_upload, pace));
 }
 
 /* The stream has come back from its source. */
@@ -141,6 +193,7 @@ static bool on_offer_reply(struct peer_upload *upload, const struct peer_frame *
         return false;
     }
     upload->accepted = true;
+    moved(upload);
     return pump(upload);
 }
 
@@ -150,6 +203,7 @@ static bool on_chunk_reply(struct peer_upload *upload, const struct peer_frame *
     if (peer_chunk_reply_decode(frame->body, &result) < 0 || upload->unacked == 0)
         return peer_conn_violated(&upload->dial.conn, "its answer to a chunk cannot be read");
     upload->unacked--;
+    moved(upload);
     if (result == 0)
         return pump(upload);
     finish(upload, result == 1, result == 1 ? "" : strerror(-result));
@@ -186,6 +240,8 @@ void peer_upload_start(struct peer_loop *loop, struct node_stream *stream)
     upload->here = true;
     upload->full = stream->chunk.len > 0 || stream->done;
     upload->dial.conn.loop = loop;
+    net_timer_init(&upload->pace, loop->loop, on_pace);
+    net_timer_init(&upload->stall, loop->loop, on_stall);
     rk_list_push_back(&loop->uploads, &upload->link);
     if (obstacle || !peer)
         finish(upload, false, obstacle ? obstacle : "no such member");

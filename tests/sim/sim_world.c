@@ -261,6 +261,8 @@ static struct node_config config_of(struct sim_host *host)
         .log_keep_entries = (uint32_t)sim->tune.keep,
         .snapshot_entries = (uint32_t)sim->tune.snapshot,
         .snapshot_bytes = 1u << 30,
+        .snapshot_interval_us = 3600 * RK_USEC_PER_SEC,
+        .snapshots_at_once = 2,
         .log_retain_bytes = 1u << 30,
         .promote_lag_entries = (uint32_t)sim->tune.promote_lag,
         .replace_timeout_ms = 20000,

@@ -529,6 +529,8 @@ static struct node_config config_of(struct host *host)
         .log_keep_entries = (uint32_t)tuned(tune->log_keep_entries, 1000),
         .snapshot_entries = (uint32_t)tuned(tune->snapshot_entries, 10000),
         .snapshot_bytes = tuned(tune->snapshot_bytes, 64u << 20),
+        .snapshot_interval_us = tuned(tune->snapshot_interval_us, 3600 * RK_USEC_PER_SEC),
+        .snapshots_at_once = (uint32_t)tuned(tune->snapshots_at_once, 2),
         .log_retain_bytes = tuned(tune->log_retain_bytes, 1u << 30),
         .promote_lag_entries = (uint32_t)tuned(tune->promote_lag_entries, 100),
         .replace_timeout_ms = tuned(tune->replace_timeout_ms, 60000),

@@ -228,13 +228,15 @@ static void make_net(struct host *host, const struct host_options *options)
                                               .silence_ms = 30000,
                                               .backoff_min_ms = 5,
                                               .backoff_max_ms = 100,
-                                              .oneshot_ms = 10000};
+                                              .oneshot_ms = 10000,
+                                              .upload_stall_ms = 60000};
     struct peer_timing timing = normal;
     const struct peer_config config = {.loops = host->loops,
                                        .loop_count = LOOPS,
                                        .mail_kind_base = MAIL_BASE,
                                        .tls_client = host->tls_client,
                                        .connect_timeout_ms = 5000,
+                                       .upload_bytes_per_s = options ? options->upload_bytes_per_s : 0,
                                        .open_call_kinds = open_kinds,
                                        .open_call_kind_count = RK_ARRAY_LEN(open_kinds),
                                        .inlet = {.userdata = host,
@@ -247,6 +249,8 @@ static void make_net(struct host *host, const struct host_options *options)
         timing.hello_ms = timing.silence_ms = 300;
         timing.keepalive_ms = 50;
     }
+    if (options && options->short_stall)
+        timing.upload_stall_ms = 300;
     rk_assert(peer_net_new(&config, &host->net) == 0);
     peer_net_set_timing(host->net, &timing);
     host->transport = peer_net_transport(host->net);

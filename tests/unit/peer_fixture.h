@@ -81,6 +81,8 @@ struct host_options {
     uint16_t port;    /* 0: any */
     bool no_tls_client;
     bool short_silence; /* hello and silence of 300 ms, keepalives each 50 ms */
+    bool short_stall;   /* a snapshot that is not taken is given up after 300 ms */
+    uint64_t upload_bytes_per_s;
 };
 
 /* A host that listens; a member of nothing until host_join(). */

@@ -308,7 +308,7 @@ static void a_cut_by_hand_says_up_to_where_and_runs_once_at_a_time(void **state)
     assert_string_equal(must_get(host, "key9", NODE_READ_CONSISTENT), "vvvvvvvvvv");
 }
 
-static void the_log_is_cut_by_itself_after_so_many_entries_or_bytes(void **state)
+static void the_log_is_cut_by_itself_after_so_many_entries_or_bytes_or_minutes(void **state)
 {
     struct world *world = *state;
     struct host *host;
@@ -323,6 +323,12 @@ static void the_log_is_cut_by_itself_after_so_many_entries_or_bytes(void **state
     host = host_start(world, 1);
     wait_leader(world);
     put_many(host, 5, 60000);
+    wait_for(host, status_base, 4);
+    world->tune.snapshot_bytes = 0;
+    world->tune.snapshot_interval_us = 200 * RK_USEC_PER_MSEC;
+    host = host_start(world, 2);
+    wait_leader(world);
+    put_many(host, 5, 10);
     wait_for(host, status_base, 4);
 }
 
@@ -374,6 +380,31 @@ static void a_log_of_log_retain_bytes_is_cut_whoever_still_needs_it(void **state
     wait_for(behind, status_applied, applied_of(leader));
 }
 
+static void so_many_snapshots_are_sent_at_once_and_others_wait(void **state)
+{
+    struct world *world = *state;
+    struct host *leader, *behind[2] = {NULL};
+    uint64_t applied;
+    size_t count = 0;
+
+    world->tune.snapshots_at_once = 1;
+    leader = world_cluster(world, 5);
+    for (size_t i = 0; count < 2; i++)
+        if (&world->hosts[i] != leader)
+            behind[count++] = &world->hosts[i];
+    host_stop(behind[0]);
+    host_stop(behind[1]);
+    applied = put_and_cut(leader, 10, 10);
+    WORLD_SET(world, hold_snapshots, true); /* a second one would not find its place */
+    host_start(world, behind[0]->number);
+    host_start(world, behind[1]->number);
+    world_await_held(world);
+    nap_ms(300);
+    world_release(world);
+    wait_for(behind[0], status_applied, applied);
+    wait_for(behind[1], status_applied, applied);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -389,10 +420,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_stop_ends_streams_wherever_they_are, setup, teardown),
         cmocka_unit_test_setup_teardown(a_cut_by_hand_says_up_to_where_and_runs_once_at_a_time, setup,
                                         teardown),
-        cmocka_unit_test_setup_teardown(the_log_is_cut_by_itself_after_so_many_entries_or_bytes, setup,
-                                        teardown),
+        cmocka_unit_test_setup_teardown(the_log_is_cut_by_itself_after_so_many_entries_or_bytes_or_minutes,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(a_cut_waits_for_a_member_that_a_snapshot_is_on_its_way_to, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(so_many_snapshots_are_sent_at_once_and_others_wait, setup, teardown),
         cmocka_unit_test_setup_teardown(a_log_of_log_retain_bytes_is_cut_whoever_still_needs_it, setup,
                                         teardown),
     };

@@ -592,6 +592,49 @@ static void a_snapshot_that_breaks_is_aborted(void **state)
     host_deinit(&b);
 }
 
+static void a_snapshot_keeps_to_its_rate(void **state)
+{
+    (void)state;
+    struct host a, b;
+    struct source source;
+    const size_t total = 1024 * 1024;
+    host_init(&a, 1, &(struct host_options){.upload_bytes_per_s = 2 * total});
+    host_init(&b, 2, NULL);
+    hosts_join(&a, &b);
+    source_init(&source, total, RK_SNAPSHOT_CHUNK_BYTES);
+    uint64_t begun = rk_clock_now_us(&rk_clock_boottime);
+    a.transport.send_snapshot(a.transport.userdata, source_open(&source, 2, 500));
+    for (size_t left = total / RK_SNAPSHOT_CHUNK_BYTES; left > 0; left--)
+        UNTIL(host_release_chunk(&b, left == 1));
+    UNTIL(a.sent_ok == 1);
+    /* What is counted is what left before the last chunk. */
+    assert_true(rk_clock_now_us(&rk_clock_boottime) - begun >=
+                (total - RK_SNAPSHOT_CHUNK_BYTES) * RK_USEC_PER_SEC / (2 * total));
+    source_deinit(&source);
+    host_deinit(&a);
+    host_deinit(&b);
+}
+
+static void a_snapshot_that_nobody_takes_any_more_is_given_up(void **state)
+{
+    (void)state;
+    struct host a, b;
+    struct source source;
+    host_init(&a, 1, &(struct host_options){.short_stall = true});
+    host_init(&b, 2, NULL);
+    hosts_join(&a, &b);
+    source_init(&source, 10 * 1024 * 1024, RK_SNAPSHOT_CHUNK_BYTES);
+    a.transport.send_snapshot(a.transport.userdata, source_open(&source, 2, 500));
+    UNTIL(host_release_chunk(&b, 0));
+    UNTIL(a.sent_failed == 1);
+    UNTIL(b.aborts == 1);
+    while (host_release_chunk(&b, 0))
+        ;
+    source_deinit(&source);
+    host_deinit(&a);
+    host_deinit(&b);
+}
+
 static void a_snapshot_may_be_refused(void **state)
 {
     (void)state;
@@ -815,6 +858,8 @@ int main(void)
         cmocka_unit_test(a_call_to_a_dead_address_is_answered),
         cmocka_unit_test(a_large_snapshot_arrives_at_the_receivers_pace),
         cmocka_unit_test(a_snapshot_that_breaks_is_aborted),
+        cmocka_unit_test(a_snapshot_keeps_to_its_rate),
+        cmocka_unit_test(a_snapshot_that_nobody_takes_any_more_is_given_up),
         cmocka_unit_test(a_snapshot_may_be_refused),
         cmocka_unit_test(stopping_ends_streams_on_both_sides),
         cmocka_unit_test(a_host_of_no_common_version_is_told),
