@@ -357,14 +357,16 @@ int node_bootstrap(struct node *node) RK_MUST_CHECK;
 /* node_boot.c */
 int node_open_stores(struct node *node, char **ret_error) RK_MUST_CHECK;
 void node_close_stores(struct node *node);
-int node_load_group(struct node *node, char **ret_error) RK_MUST_CHECK;
-void node_unload_group(struct node *node);
-/* Answers all calls that wait on the raft thread. */
-void node_fail_waiting(struct node *node);
 int node_start_disk_threads(struct node *node) RK_MUST_CHECK;
 void node_stop_disk_threads(struct node *node);
 void node_fail(struct node *node, const char *part, int error);
 void node_fail_with(struct node *node, const char *sentence); /* the same, with other words */
+
+/* node_load.c */
+int node_load_group(struct node *node, char **ret_error) RK_MUST_CHECK;
+void node_unload_group(struct node *node);
+/* Answers all calls that wait on the raft thread. */
+void node_fail_waiting(struct node *node);
 
 /* node_loop.c: the raft thread */
 void *node_raft_thread(void *node);
@@ -427,14 +429,16 @@ struct node_call *node_own_call(struct node *node, enum node_call_kind kind, str
 
 /* node_route.c: what becomes of a call on the raft thread */
 void node_route(struct node *node, struct node_call *call);
+void node_propose_gathered(struct node *node);
+void node_read_gathered(struct node *node);
+enum node_outcome node_propose_error(enum raft_propose_outcome outcome, const char **ret_text);
+
+/* node_message.c: to other hosts and from them */
 void node_forward(struct node *node, struct node_call *call);
 void node_on_message(struct node *node, struct node_message *message);
 /* The sentence of a reply that is not NODE_OK; what is not printable becomes '?'. */
 void node_reply_text(const struct node_message *reply, char *ret, size_t size);
 void node_on_link(struct node *node, struct node_link_note *note);
-void node_propose_gathered(struct node *node);
-void node_read_gathered(struct node *node);
-enum node_outcome node_propose_error(enum raft_propose_outcome outcome, const char **ret_text);
 
 /* node_feed.c: appends filled with entries, from the cache or the log */
 void node_feed_append(struct node *node, struct node_message *message);
@@ -472,12 +476,15 @@ void node_change_add(struct node *node, struct node_call *call);
 void node_change_remove(struct node *node, struct node_call *call);
 void node_change_update(struct node *node, struct node_call *call);
 void node_answer_members(struct node *node, struct node_call *call); /* cluster id, members in force */
+void node_change_housekeeping(struct node *node);
+
+/* node_leave.c */
 void node_transfer(struct node *node, struct node_call *call);
 void node_transfer_ended(struct node *node, enum raft_transfer_outcome outcome);
 void node_leave(struct node *node, struct node_call *call);
 void node_leave_continue(struct node *node);
+void node_leave_notice_removal(struct node *node); /* that an applied configuration is without us */
 void node_mark_removed(struct node *node);
-void node_change_housekeeping(struct node *node);
 
 /* node_join.c */
 void node_join_start(struct node *node, struct node_call *call);
