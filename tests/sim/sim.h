@@ -42,6 +42,7 @@ enum sim_fault { /* bits */
                  SIM_DRIFT = 1 << 15,
                  SIM_ALL = (1 << 16) - 1,
 };
+#define SIM_FAULT_BITS 16u
 
 struct sim_options {
     uint64_t seed;
@@ -118,6 +119,7 @@ struct sim_host {
 
     struct sim_link links[SIM_HOSTS_MAX];
     uint64_t commit_seen;
+    uint64_t acked, acked_term; /* what it has acknowledged to the leader of that term */
     uint64_t rows_durable; /* entries up to here are in rows that have been flushed */
 };
 
@@ -148,6 +150,13 @@ struct sim {
         uint64_t election_ms, heartbeat_ms, keep, snapshot, promote_lag, request_ms;
         uint64_t delay_us, jitter_us, loss_ppm, duplicate_ppm, reorder_ppm;
         uint64_t clients, keys, pause_us, value_max, nemesis_us, drift_ppm;
+        uint64_t admin_us;   /* between two acts of the administrator, at most */
+        uint64_t admin_acts; /* at once, at most, each through a member of its own */
+        uint64_t disk_us;    /* a flush of the log; 0: a fast disk */
+        uint64_t hold;       /* percent of messages that a cut holds back instead of losing them */
+        uint64_t corner;     /* percent of changes of members after which their leader is cut off */
+        uint32_t weights[SIM_FAULT_BITS];
+        bool lease;
     } tune;
 
     struct rk_mailbox replies, box; /* calls that come back; snapshots */
@@ -217,12 +226,15 @@ void sim_client_probe(struct sim *sim, struct sim_host *host);
 /* Calls that have come back; lost: the process that answered died before anybody heard. */
 void sim_take_replies(struct sim *sim, bool lost);
 /* A call that is not a client's: only its coming back is checked. */
+void sim_ask_call(struct sim_host *host, struct node_call *call);
+struct node_call *sim_new_call(struct sim *sim, enum node_call_kind kind);
 void sim_ask(struct sim_host *host, enum node_call_kind kind, const char *body, bool discard);
 
 /* ---- sim_admin.c, sim_nemesis.c, sim_heal.c -------------------------------------------------------- */
 
 void sim_admin_turn(struct sim *sim);
 void sim_nemesis_start(struct sim *sim);
+struct sim_host *sim_leader(struct sim *sim); /* NULL: nobody believes to lead */
 /* Soon nobody reaches this host. */
 void sim_nemesis_isolate(struct sim *sim, struct sim_host *host);
 void sim_nemesis_turn(struct sim *sim);
@@ -240,6 +252,8 @@ void sim_check_raft_turn(struct sim_host *host);
 void sim_check_apply_turn(struct sim_host *host);
 void sim_check_appended(void *host, uint32_t group, const struct store_entry *entry, uint64_t before_term);
 void sim_check_rows_flushed(void *host);
+/* Another member tells this one that it was removed. */
+void sim_check_told_removed(struct sim *sim, uint64_t id);
 void sim_check_sent(struct sim_host *host, const struct node_message *message);
 bool sim_check_state_is(struct sim *sim, uint64_t index, uint64_t hash);
 uint64_t sim_check_committed(const struct sim *sim); /* index of the last entry known to be committed */

@@ -4,6 +4,7 @@
  * disk is wiped only while all other voters still have theirs. */
 #include <stdio.h>
 
+#include "lib/base/rk_wire.h"
 #include "tests/sim/sim.h"
 
 #define QUIET_US (3 * RK_USEC_PER_SEC)
@@ -63,7 +64,7 @@ static bool may_wipe(struct sim *sim)
 
     for (uint32_t i = 0; i < members->count; i++)
         voters += members->member[i].role == RAFT_VOTER;
-    return voters >= 3 && all_there(sim) && !change_under_way(sim);
+    return voters >= 3 && all_there(sim) && !change_under_way(sim) && !node_members_has_plan(members);
 }
 
 static void wipe(struct sim *sim, struct sim_host *host)
@@ -93,6 +94,16 @@ static bool plans_wipe(struct sim *sim, struct sim_host *host)
 
 /* ---- bringing a host back --------------------------------------------------------------------------- */
 
+static void join(struct sim *sim, struct sim_host *host, const struct sim_host *member)
+{
+    struct node_call *call = sim_new_call(sim, NODE_CALL_JOIN);
+
+    call->body = rk_blob_copy(rk_slice_str(member->address));
+    call->discard = true;
+    call->learner = sim_chance(sim, 25);
+    sim_ask_call(host, call);
+}
+
 /* A host with a cluster of its own asks to be taken in; before that its former self must go. */
 static bool help_join(struct sim *sim, struct sim_host *host)
 {
@@ -107,8 +118,51 @@ static bool help_join(struct sim *sim, struct sim_host *host)
     }
     if (sim_in_cluster(host) && former) /* removed, says its disk; not yet, say the members */
         return false;
-    sim_ask(host, NODE_CALL_JOIN, member->address, true);
+    join(sim, host, member);
     return true;
+}
+
+static void set_priority(struct sim *sim, struct sim_host *member, const struct sim_host *host)
+{
+    struct node_call *call = sim_new_call(sim, NODE_CALL_MEMBER_PRIORITY);
+    struct rk_buf body = {0};
+
+    rk_put_u8(&body, (uint8_t)sim_between(sim, 0, 100));
+    rk_buf_append_slice(&body, rk_slice_str(host->name));
+    call->body = rk_blob_copy(rk_buf_slice(&body));
+    rk_buf_deinit(&body);
+    sim_ask_call(member, call);
+}
+
+/* One or two voters by as many learners; the product refuses what makes no sense. */
+static void replace(struct sim *sim, struct sim_host *member)
+{
+    const struct node_members *members = sim_check_members(sim);
+    struct node_call *call = sim_new_call(sim, NODE_CALL_MEMBER_REPLACE);
+    uint64_t first = sim_below(sim, rk_max_u64(members->count, 1));
+    struct rk_slice pairs[2][2];
+    uint32_t learners = 0, voters = 0, want = sim_chance(sim, 60) ? 1 : 2;
+
+    for (uint32_t i = 0; i < members->count; i++) {
+        const struct node_member *m = &members->member[(first + i) % members->count];
+
+        if (m->role == RAFT_LEARNER && learners < want)
+            pairs[learners++][1] = rk_slice_str(m->name);
+        else if (m->role == RAFT_VOTER && voters < want)
+            pairs[voters++][0] = rk_slice_str(m->name);
+    }
+    call->body = node_replace_encode((const struct rk_slice(*)[2])pairs,
+                                     (uint32_t)rk_min_u64(learners, voters));
+    sim_ask_call(member, call);
+}
+
+/* The change is on its way, or in the leader's log: whoever comes after it may know nothing of it. */
+static void corner(struct sim *sim)
+{
+    struct sim_host *leader = sim_leader(sim);
+
+    if (leader && sim_chance(sim, sim->tune.corner))
+        sim_nemesis_isolate(sim, leader);
 }
 
 static void random_change(struct sim *sim, struct sim_host *host)
@@ -120,12 +174,32 @@ static void random_change(struct sim *sim, struct sim_host *host)
         return;
     if (plans_wipe(sim, host) || !all_there(sim))
         return;
-    if (what < 40)
+    if (what < 22)
         sim_ask(member, NODE_CALL_MEMBER_REMOVE, host->name, false);
-    else if (what < 55 && sim_in_cluster(host))
+    else if (what < 30 && sim_in_cluster(host))
         sim_ask(host, NODE_CALL_LEAVE, NULL, false);
-    else if (what < 65)
+    else if (what < 42)
         sim_ask(member, NODE_CALL_MEMBER_PROMOTE, host->name, false);
+    else if (what < 54)
+        sim_ask(member, NODE_CALL_MEMBER_DEMOTE, host->name, false);
+    else if (what < 62)
+        set_priority(sim, member, host);
+    else if (what < 76)
+        replace(sim, member);
+    else if (what < 82)
+        sim_ask(member, NODE_CALL_MEMBER_ABORT, NULL, false);
+    corner(sim);
+}
+
+static void change_members(struct sim *sim)
+{
+    uint64_t acts = sim_between(sim, 1, sim->tune.admin_acts);
+
+    for (uint32_t i = 0; i < sim->host_count && sim_chance(sim, 70); i++)
+        if (acts > 0 && help_join(sim, &sim->hosts[i]))
+            acts--;
+    for (; acts > 0; acts--)
+        random_change(sim, &sim->hosts[sim_below(sim, sim->host_count)]);
 }
 
 void sim_admin_turn(struct sim *sim)
@@ -135,14 +209,11 @@ void sim_admin_turn(struct sim *sim)
 
     if (sim->healing)
         return;
-    sim_later(sim, sim_between(sim, 20000, 600000), SIM_EV_ADMIN);
+    sim_later(sim, sim_between(sim, 10000, sim->tune.admin_us), SIM_EV_ADMIN);
     if (!member)
         return;
     if ((sim->faults & SIM_MEMBERS) && sim_chance(sim, 60)) {
-        for (uint32_t i = 0; i < sim->host_count && sim_chance(sim, 70); i++)
-            if (help_join(sim, &sim->hosts[i]))
-                return;
-        random_change(sim, host);
+        change_members(sim);
         return;
     }
     if ((sim->faults & SIM_TRANSFER) && sim_chance(sim, 50)) {

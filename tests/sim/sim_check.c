@@ -202,6 +202,45 @@ static void check_leader(struct sim_host *host, const struct raft_status *status
                  *known, host->name, status->id);
 }
 
+/* In force is the last configuration of the log, for the core and for the node alike. */
+static void check_config(struct sim_host *host, const struct raft_status *status)
+{
+    struct sim *sim = host->sim;
+    const struct node_group *group = &host->node->group;
+    uint64_t index = node_members_now_index(group), last = 0;
+    struct raft_members core;
+
+    node_members_to_raft(node_members_now(group), &core);
+    if (!raft_members_equal(&core, raft_members(group->raft)))
+        sim_fail(sim, "the core of %s has another configuration in force than its node", host->name);
+    for (uint64_t i = status->last_index; i > status->commit && last == 0; i--) {
+        const struct node_cache_entry *cached = node_cache_get(&group->cache, i);
+
+        if (cached && cached->kind == RAFT_ENTRY_MEMBERS)
+            last = i;
+    }
+    if (last != 0 ? index != last : index > status->commit)
+        sim_fail(sim, "%s has the configuration of entry %" PRIu64 " in force, its log says %" PRIu64,
+                 host->name, index, last);
+}
+
+/* What the core takes for flushed is on the disk, and is what the core believes that it is. */
+static void check_persisted(struct sim_host *host, const struct raft_status *status)
+{
+    struct sim *sim = host->sim;
+    struct store_entry entry;
+
+    if (status->persisted <= status->base_index)
+        return;
+    if (sim_disk_last(host->disk, 0) < status->persisted)
+        sim_fail(sim, "%s counts on entry %" PRIu64 " on its disk, which ends at %" PRIu64, host->name,
+                 status->persisted, sim_disk_last(host->disk, 0));
+    if (sim_disk_entry(host->disk, 0, status->persisted, &entry) &&
+        entry.term != raft_term_at(host->node->group.raft, status->persisted))
+        sim_fail(sim, "%s counts on entry %" PRIu64 ", but its disk has the one of term %" PRIu64, host->name,
+                 status->persisted, entry.term);
+}
+
 void sim_check_raft_turn(struct sim_host *host)
 {
     struct sim *sim = host->sim;
@@ -211,6 +250,9 @@ void sim_check_raft_turn(struct sim_host *host)
         return;
     raft_status(host->node->group.raft, &status);
     check_leader(host, &status);
+    check_config(host, &status);
+    if (!sim->options.no_wire_checks)
+        check_persisted(host, &status);
     for (uint64_t i = rk_max_u64(host->commit_seen, status.base_index) + 1; i <= status.commit; i++)
         take_committed(host, i);
     host->commit_seen = status.commit;
@@ -232,6 +274,10 @@ void sim_check_appended(void *userdata, uint32_t group, const struct store_entry
 
     if (host->found || group != 0 || !identity || identity->cluster_id != sim->cluster_id)
         return;
+    if (entry->index <= host->acked && sim_disk_vote(host->disk, 0).term == host->acked_term &&
+        !sim->options.no_wire_checks)
+        sim_fail(sim, "%s writes entry %" PRIu64 " again, which it acknowledged in this very term", host->name,
+                 entry->index);
     seen = rk_map_get(&sim->check->entries, key);
     if (!seen) {
         seen = RK_NEW(struct seen_entry);
@@ -265,6 +311,9 @@ static void check_vote(struct sim_host *host, const struct raft_message *m)
         *known = candidate;
         rk_map_put(&sim->check->votes, key, known);
     }
+    if (sim_disk_abstains(host->disk))
+        sim_fail(sim, "%s takes part in the election of term %" PRIu64 ", and must not vote", host->name,
+                 m->term);
     if (*known != candidate)
         sim_fail(sim, "%s votes twice in term %" PRIu64, host->name, m->term);
     if (sim_disk_vote(host->disk, 0).term < m->term)
@@ -289,6 +338,17 @@ void sim_check_sent(struct sim_host *host, const struct node_message *message)
         host->rows_durable < m->index)
         sim_fail(sim, "%s acknowledges entry %" PRIu64 ", and its disk ends at %" PRIu64, host->name,
                  m->index, sim_disk_last(host->disk, 0));
+    if (m->kind == RAFT_MSG_APPEND_REPLY && !m->reject) {
+        host->acked = host->acked_term == m->term ? rk_max_u64(host->acked, m->index) : m->index;
+        host->acked_term = m->term;
+    }
+}
+
+void sim_check_told_removed(struct sim *sim, uint64_t id)
+{
+    if (node_members_find(&sim->check->members, id))
+        sim_fail(sim, "member %" PRIx64 " is told that it was removed; the committed configuration has it",
+                 id);
 }
 
 /* ---- life -------------------------------------------------------------------------------------------- */

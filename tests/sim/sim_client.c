@@ -20,6 +20,16 @@ static struct node_call *new_call(struct sim *sim, enum node_call_kind kind)
     return node_call_new(kind, &sim->replies, REPLY);
 }
 
+struct node_call *sim_new_call(struct sim *sim, enum node_call_kind kind)
+{
+    return new_call(sim, kind);
+}
+
+void sim_ask_call(struct sim_host *host, struct node_call *call)
+{
+    ask(host, call, SIM_CLIENTS_MAX);
+}
+
 void sim_ask(struct sim_host *host, enum node_call_kind kind, const char *body, bool discard)
 {
     struct node_call *call = new_call(host->sim, kind);

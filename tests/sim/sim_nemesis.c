@@ -12,7 +12,7 @@ const char *sim_fault_name(uint32_t bit)
     return bit < RK_ARRAY_LEN(names) ? names[bit] : NULL;
 }
 
-enum undo { UNDO_CUTS = 1, UNDO_SPACE, DO_ISOLATE };
+enum undo { UNDO_CUTS = 1, UNDO_SPACE, DO_ISOLATE, DO_CRASH };
 
 static struct sim_event *undo_later(struct sim *sim, enum undo what, uint32_t host, uint64_t us)
 {
@@ -82,7 +82,7 @@ static void pause_host(struct sim *sim, struct sim_host *host)
     host->resumed_us = host->paused_until;
 }
 
-static struct sim_host *leader(struct sim *sim)
+struct sim_host *sim_leader(struct sim *sim)
 {
     uint32_t first = (uint32_t)sim_below(sim, sim->host_count);
 
@@ -97,7 +97,7 @@ static struct sim_host *leader(struct sim *sim)
 /* Often around a leader: it must find out that it leads nobody, and read nothing meanwhile. */
 static uint64_t pick_side(struct sim *sim)
 {
-    const struct sim_host *host = leader(sim);
+    const struct sim_host *host = sim_leader(sim);
 
     return host && sim_chance(sim, 60) ? 1u << host->number : sim_below(sim, 1u << sim->host_count);
 }
@@ -105,7 +105,7 @@ static uint64_t pick_side(struct sim *sim)
 /* Whoever takes over needs nobody's patience to run out; who led before may not hear of it for a while. */
 static void transfer(struct sim *sim)
 {
-    struct sim_host *host = leader(sim);
+    struct sim_host *host = sim_leader(sim);
 
     if (!host)
         return;
@@ -169,6 +169,8 @@ static void hit(struct sim *sim, uint32_t bit, struct sim_host *host)
         break;
     case SIM_SLOW_DISK:
         host->slow_until = sim->now_us + us;
+        if ((sim->faults & SIM_CRASH) && sim_chance(sim, 30)) /* with much of it still to be written */
+            undo_later(sim, DO_CRASH, host->number, sim_below(sim, us));
         break;
     case SIM_DISK_ERROR:
         if (host->node && sim_chance(sim, 40))
@@ -187,6 +189,25 @@ static void hit(struct sim *sim, uint32_t bit, struct sim_host *host)
     sim_note(sim, names[bit], host->number, us, 0);
 }
 
+static uint64_t weight(const struct sim *sim, uint32_t bit)
+{
+    return sim->faults & 1 << bit ? sim->tune.weights[bit] : 1;
+}
+
+/* Each run has faults that it likes. */
+static uint32_t pick_fault(struct sim *sim)
+{
+    uint64_t total = 0, at;
+    uint32_t bit = 0;
+
+    for (uint32_t i = 0; i < RK_ARRAY_LEN(names); i++)
+        total += weight(sim, i);
+    at = sim_below(sim, total);
+    while (at >= weight(sim, bit))
+        at -= weight(sim, bit++);
+    return bit;
+}
+
 /* ---- coming and going ---------------------------------------------------------------------------------- */
 
 void sim_nemesis_start(struct sim *sim)
@@ -199,7 +220,7 @@ void sim_nemesis_start(struct sim *sim)
 void sim_nemesis_turn(struct sim *sim)
 {
     struct sim_host *host = &sim->hosts[sim_below(sim, sim->host_count)];
-    uint32_t bit = (uint32_t)sim_below(sim, RK_ARRAY_LEN(names));
+    uint32_t bit = pick_fault(sim);
 
     if (sim->healing)
         return;
@@ -216,6 +237,8 @@ void sim_nemesis_undo(struct sim *sim, struct sim_event *event)
         mend(sim);
     else if (event->arg == DO_ISOLATE && !sim->healing)
         isolate(sim, event->host);
+    else if (event->arg == DO_CRASH && !sim->healing)
+        crash(sim, &sim->hosts[event->host]);
     else if (event->arg == UNDO_SPACE)
         sim->hosts[event->host].low_space = false;
 }

@@ -10,7 +10,7 @@
 struct packet {
     struct node_message *message;
     uint64_t from_id, cluster_id;
-    uint32_t from;
+    uint32_t from, held;
 };
 
 struct oneshot {
@@ -155,7 +155,8 @@ static void send_one(struct sim_host *from, const struct node_message *m)
     }
     if (m->kind == NODE_MSG_RAFT && !sim->options.no_wire_checks)
         sim_check_sent(from, m);
-    if (from->links[to->number].cut || sim_below(sim, 1000000) < sim->tune.loss_ppm)
+    if ((from->links[to->number].cut && (m->kind != NODE_MSG_RAFT || !sim_chance(sim, sim->tune.hold))) ||
+        sim_below(sim, 1000000) < sim->tune.loss_ppm)
         return;
     post(from, to, copy_message(m, from->directory.self_id), from->directory.self_id);
     /* A connection does not repeat itself; neither raft nor applying must mind. */
@@ -270,12 +271,29 @@ static bool arrives(struct sim_host *to, const struct sim_event *event, const st
     return m->kind != NODE_MSG_RAFT || m->raft.to == to->directory.self_id;
 }
 
+/* Some of what meets a cut comes when the cut is over, and then it is old. */
+static bool hold(struct sim *sim, const struct sim_event *event, struct packet *packet)
+{
+    struct sim_event *again;
+
+    if (packet->message->kind != NODE_MSG_RAFT || !sim->hosts[packet->from].links[event->host].cut ||
+        packet->held++ >= 30 || !sim_chance(sim, 50 + sim->tune.hold / 2) || sim->tune.hold == 0)
+        return false;
+    again = sim_later(sim, sim_between(sim, 1000, 200000), SIM_EV_PACKET);
+    again->host = event->host;
+    again->life = event->life;
+    again->object = packet;
+    return true;
+}
+
 void sim_net_packet(struct sim *sim, struct sim_event *event)
 {
     struct packet *packet = event->object;
     struct sim_host *to = &sim->hosts[event->host];
     bool good = arrives(to, event, packet);
 
+    if (!good && hold(sim, event, packet))
+        return;
     sim_note(sim, good ? "packet" : "lost", (uint64_t)packet->from << 8 | to->number,
              (uint64_t)packet->message->kind << 32 | packet->message->raft.kind,
              packet->message->raft.index << 20 | packet->message->raft.count);
@@ -314,6 +332,7 @@ static void look_at(struct sim_host *from, const struct node_peer *peer, bool *s
     seen[to->number] = true;
     if (open && !link->up && buried(&to->directory, from->directory.self_id) &&
         !lists(&to->directory, from->directory.self_id)) {
+        sim_check_told_removed(sim, from->directory.self_id);
         tell(from, peer->id, NODE_LINK_REMOVED);
         return;
     }

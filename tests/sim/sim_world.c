@@ -130,6 +130,8 @@ static uint64_t turn_delay(struct sim_host *host, enum sim_body body)
     case SIM_LOG:
         if (host->slow_until > sim->now_us)
             return sim_between(sim, 2000, 250000);
+        if (sim->tune.disk_us > 0)
+            return sim_between(sim, sim->tune.disk_us / 4, sim->tune.disk_us * 2);
         return sim_chance(sim, 5) ? sim_between(sim, 1000, 10000) : sim_between(sim, 50, 600);
     default:
         return sim_chance(sim, 4) ? sim_between(sim, 500, 8000) : sim_between(sim, 5, 200);
@@ -265,7 +267,8 @@ static struct node_config config_of(struct sim_host *host)
         .snapshots_at_once = 2,
         .log_retain_bytes = 1u << 30,
         .promote_lag_entries = (uint32_t)sim->tune.promote_lag,
-        .replace_timeout_ms = 20000,
+        .replace_timeout_ms = 4000,
+        .lease_reads = sim->tune.lease,
         .request_timeout_ms = (uint32_t)sim->tune.request_ms,
         .checkpoint_bytes = 1u << 20,
         .clock = {.now_us = read_clock, .userdata = host},
@@ -344,7 +347,7 @@ void sim_boot(struct sim_host *host)
     sim_space_is_low = host->low_space;
     host->life++;
     host->broken = false;
-    host->commit_seen = host->rows_durable = 0;
+    host->commit_seen = host->rows_durable = host->acked = 0;
     r = node_open(&config, &host->node, &error);
     if (r == -EIO) { /* the disk failed in the middle of it */
         sim_note(sim, "no boot", host->number, 0, 0);
@@ -452,9 +455,26 @@ static int64_t pick_faults(struct rk_random *r)
     }
 }
 
+#define LEASE_DRIFT_PPM 95000u
+
+/* What this run is about: a busy administrator, slow disks, messages that come late, faults that it likes. */
+static void tune_temper(struct sim *sim)
+{
+    static const uint32_t weights[] = {1, 1, 2, 8};
+    bool hot = sim_chance(sim, 35);
+
+    sim->tune.admin_us = hot ? sim_between(sim, 10000, 150000) : 600000;
+    sim->tune.admin_acts = hot ? sim_between(sim, 1, 4) : 1;
+    sim->tune.corner = sim_chance(sim, 50) ? sim_between(sim, 5, 60) : 0;
+    sim->tune.disk_us = sim_chance(sim, 30) ? sim_between(sim, 1000, 40000) : 0;
+    sim->tune.hold = sim_chance(sim, 40) ? sim_between(sim, 10, 100) : 0;
+    for (uint32_t i = 0; i < SIM_FAULT_BITS; i++)
+        sim->tune.weights[i] = weights[sim_below(sim, RK_ARRAY_LEN(weights))];
+}
+
 static void tune(struct sim *sim)
 {
-    static const uint32_t sizes[] = {3, 3, 5, 3, 5, 1, 2, 4, 7, 6};
+    static const uint32_t sizes[] = {3, 3, 5, 3, 5, 1, 2, 4, 7, 6, 4, 3};
     struct rk_random *r = &sim->random;
 
     sim->host_count =
@@ -483,9 +503,14 @@ static void tune(struct sim *sim)
     sim->tune.keys = sim_between(sim, 1, SIM_KEYS_MAX);
     sim->tune.pause_us = sim_between(sim, 100, 30000);
     sim->tune.value_max = sim_chance(sim, 15) ? 8000 : 8;
-    if (sim->faults & SIM_DRIFT) /* safety must not hang on it; half as fast still makes progress */
+    sim->tune.lease = sim_chance(sim, 30);
+    if (sim->faults & SIM_DRIFT) { /* safety must not hang on it; half as fast still makes progress */
         sim->tune.drift_ppm = sim_chance(sim, 50) ? 500000 : 30000;
+        if (sim->tune.lease) /* but for leases: lib/raft/raft_lease.c states the bound */
+            sim->tune.drift_ppm = LEASE_DRIFT_PPM;
+    }
     sim->tune.nemesis_us = sim_between(sim, 50000, sim_chance(sim, 50) ? 300000 : 3000000);
+    tune_temper(sim);
     if (sim->options.duration_us == 0)
         sim->options.duration_us = sim_between(sim, 3, 15) * RK_USEC_PER_SEC;
 }
