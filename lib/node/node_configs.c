@@ -129,7 +129,7 @@ void node_announce_members(struct node *node)
     directory->incarnation = node->identity.incarnation;
     memcpy(directory->self_name, node->identity.name, sizeof(directory->self_name));
     for (struct rk_list *it = node->group.configs.prev; it != &node->group.configs && !node->identity.removed;
-         it = it->prev)
+         it = RK_PLANT(REMOVED_TOO_EARLY) ? &node->group.configs : it->prev)
         list_members(directory, &RK_LIST_ITEM(it, struct node_config_entry, link)->members);
     if (node->lookup.members && !node->identity.removed)
         list_members(directory, node->lookup.members);

@@ -43,6 +43,7 @@ enum sim_fault { /* bits */
                  SIM_ALL = (1 << 16) - 1,
 };
 #define SIM_FAULT_BITS 16u
+#define SIM_ACTS       8u /* that the administrator knows */
 
 struct sim_options {
     uint64_t seed;
@@ -119,6 +120,7 @@ struct sim_host {
 
     struct sim_link links[SIM_HOSTS_MAX];
     uint64_t commit_seen;
+    uint64_t last_seen; /* entry, at the end of the raft body's turn before */
     uint64_t acked, acked_term; /* what it has acknowledged to the leader of that term */
     uint64_t rows_durable; /* entries up to here are in rows that have been flushed */
 };
@@ -156,6 +158,9 @@ struct sim {
         uint64_t hold;       /* percent of messages that a cut holds back instead of losing them */
         uint64_t corner;     /* percent of changes of members after which their leader is cut off */
         uint32_t weights[SIM_FAULT_BITS];
+        uint32_t acts[SIM_ACTS];
+        uint64_t learners; /* percent of joining hosts that are to stay learners */
+        uint64_t raft_us;  /* a turn of the raft body waits so long, at most; 0: hardly */
         bool lease;
     } tune;
 
@@ -173,6 +178,7 @@ struct sim {
     uint64_t next_value;
     uint32_t probed; /* bits: hosts whose probe write has been acknowledged */
     uint64_t asked, answered;
+    bool disks_lost; /* a disk was wiped, or has rotted */
     uint64_t wipe_us; /* when the next disk will be wiped; 0: not planned */
 
     struct sim_check *check;
@@ -326,6 +332,7 @@ struct sim_check {
     struct rk_map bodies;  /* hash of the body -> struct sim_op */
     struct sim_op *ops, **ops_tail;
     uint64_t op_count, told; /* told: the newest revision that anybody was told of */
+    uint64_t changes, joint; /* configurations committed, and those of them with two majorities */
     uint64_t oks, refused, unknown, reads_ok, repeated, numbered;
 };
 

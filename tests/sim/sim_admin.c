@@ -74,6 +74,7 @@ static void wipe(struct sim *sim, struct sim_host *host)
     sim_note(sim, "wipe", host->number, 0, 0);
     sim_kill(host, SIM_KILL_CRASH);
     sim_disk_wipe(host->disk);
+    sim->disks_lost = true;
     if (!host->planned)
         sim_boot_later(host, sim_between(sim, 10000, 2000000));
 }
@@ -100,7 +101,7 @@ static void join(struct sim *sim, struct sim_host *host, const struct sim_host *
 
     call->body = rk_blob_copy(rk_slice_str(member->address));
     call->discard = true;
-    call->learner = sim_chance(sim, 25);
+    call->learner = sim_chance(sim, sim->tune.learners);
     sim_ask_call(host, call);
 }
 
@@ -165,29 +166,51 @@ static void corner(struct sim *sim)
         sim_nemesis_isolate(sim, leader);
 }
 
+/* Each run has acts that it likes. */
+static uint32_t pick_act(struct sim *sim)
+{
+    uint64_t total = 0, at;
+    uint32_t act = 0;
+
+    for (uint32_t i = 0; i < SIM_ACTS; i++)
+        total += sim->tune.acts[i];
+    at = sim_below(sim, total);
+    while (at >= sim->tune.acts[act])
+        at -= sim->tune.acts[act++];
+    return act;
+}
+
 static void random_change(struct sim *sim, struct sim_host *host)
 {
     struct sim_host *member = sim_any_member(sim);
-    uint64_t what = sim_below(sim, 100);
-
-    if (!member)
+    if (!member || plans_wipe(sim, host) || !all_there(sim))
         return;
-    if (plans_wipe(sim, host) || !all_there(sim))
-        return;
-    if (what < 22)
+    switch (pick_act(sim)) {
+    case 0:
         sim_ask(member, NODE_CALL_MEMBER_REMOVE, host->name, false);
-    else if (what < 30 && sim_in_cluster(host))
-        sim_ask(host, NODE_CALL_LEAVE, NULL, false);
-    else if (what < 42)
+        break;
+    case 1:
+        if (sim_in_cluster(host))
+            sim_ask(host, NODE_CALL_LEAVE, NULL, false);
+        break;
+    case 2:
         sim_ask(member, NODE_CALL_MEMBER_PROMOTE, host->name, false);
-    else if (what < 54)
+        break;
+    case 3:
         sim_ask(member, NODE_CALL_MEMBER_DEMOTE, host->name, false);
-    else if (what < 62)
+        break;
+    case 4:
         set_priority(sim, member, host);
-    else if (what < 76)
+        break;
+    case 5:
         replace(sim, member);
-    else if (what < 82)
+        break;
+    case 6:
         sim_ask(member, NODE_CALL_MEMBER_ABORT, NULL, false);
+        break;
+    default:
+        break;
+    }
     corner(sim);
 }
 

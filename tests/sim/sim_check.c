@@ -70,6 +70,7 @@ static void model_apply(struct sim *sim, uint64_t index, uint64_t term, enum raf
     struct sim_model_at *at = model_next(check);
     RK_CLEANUP(rk_buf_deinit) struct rk_buf answer = {0};
     struct mvcc_meta before, after;
+    struct raft_members core;
 
     rk_assert(check->last == index);
     at->term = term;
@@ -84,6 +85,9 @@ static void model_apply(struct sim *sim, uint64_t index, uint64_t term, enum raf
     } else if (kind == RAFT_ENTRY_MEMBERS) {
         model_must(sim, mvcc_apply_members(check->mvcc, index, term, payload), "apply members");
         model_must(sim, node_members_decode(payload, &check->members), "read members");
+        node_members_to_raft(&check->members, &core);
+        check->changes++;
+        check->joint += raft_members_joint(&core);
     } else {
         model_must(sim, mvcc_apply_noop(check->mvcc, index, term), "apply a no-op");
     }
@@ -241,6 +245,100 @@ static void check_persisted(struct sim_host *host, const struct raft_status *sta
                  status->persisted, entry.term);
 }
 
+/* One change at a time, and none before the leader's term has committed something (thesis 4.1, and its
+ * correction on raft-dev in 2015); what is taken back follows what it takes back. */
+static void check_changes(struct sim_host *host, const struct raft_status *status)
+{
+    const struct node_group *group = &host->node->group;
+    struct node_members *members = RK_NEW(struct node_members);
+    struct raft_members core;
+    uint32_t open = 0;
+
+    for (uint64_t i = status->commit + 1; i <= status->last_index && status->role == RAFT_LEADER; i++) {
+        const struct node_cache_entry *cached = node_cache_get(&group->cache, i);
+
+        if (!cached || cached->kind != RAFT_ENTRY_MEMBERS || cached->term != status->term)
+            continue;
+        if (++open > 1 || !status->ready)
+            sim_fail(host->sim, "%s changes members at entry %" PRIu64 " %s", host->name, i,
+                     open > 1 ? "before the change before is committed"
+                              : "before its term has committed anything");
+        if (node_members_decode(rk_blob_slice(cached->payload), members) == 0) {
+            node_members_to_raft(members, &core);
+            open -= raft_members_joint(&core);
+        }
+    }
+    free(members);
+}
+
+/* ---- majorities ----------------------------------------------------------------------------------- */
+
+static bool has_entry(struct sim *sim, uint64_t id, uint64_t index, uint64_t term)
+{
+    struct store_entry entry;
+
+    for (uint32_t i = 0; i < sim->host_count; i++) {
+        const struct sim_host *host = &sim->hosts[i];
+        const struct store_identity *who = sim_disk_identity(host->disk);
+
+        if (!who || who->member_id != id || who->cluster_id != sim->cluster_id)
+            continue;
+        if (sim_disk_entry(host->disk, 0, index, &entry))
+            return entry.term == term;
+        return host->rows_durable >= index || sim_disk_last(host->disk, 0) >= index;
+    }
+    return false;
+}
+
+static bool on_majorities(struct sim *sim, const struct raft_members *members, uint64_t index, uint64_t term)
+{
+    uint32_t in = 0, has_in = 0, out = 0, has_out = 0;
+
+    for (uint32_t i = 0; i < members->count; i++) {
+        const struct raft_member *member = &members->member[i];
+        bool has = has_entry(sim, member->id, index, term);
+
+        in += member->role == RAFT_VOTER;
+        has_in += member->role == RAFT_VOTER && has;
+        out += member->outgoing;
+        has_out += member->outgoing && has;
+    }
+    return has_in > in / 2 && (out == 0 || has_out > out / 2);
+}
+
+/* What a leader commits by counting is on the disks of those majorities that its configuration asks for: the
+ * one in force when its turn began or the one when it ended, between which a joint one was committed. */
+static void check_majority(struct sim_host *host, const struct raft_status *status)
+{
+    const struct node_group *group = &host->node->group;
+    const struct node_config_entry *then = NULL;
+    struct raft_members core;
+    uint64_t term = raft_term_at(group->raft, status->commit), first = status->commit;
+
+    if (status->role != RAFT_LEADER || status->commit <= host->commit_seen || host->last_seen == 0 ||
+        term != status->term || host->sim->disks_lost)
+        return;
+    for (struct rk_list *it = group->configs.next; it != &group->configs; it = it->next) {
+        const struct node_config_entry *config = RK_LIST_ITEM(it, struct node_config_entry, link);
+
+        if (config->index <= host->last_seen)
+            then = config;
+    }
+    if (!then)
+        return;
+    node_members_to_raft(&then->members, &core);
+    if (on_majorities(host->sim, &core, status->commit, term))
+        return;
+    if (raft_members_joint(&core)) /* it ends when it is committed itself */
+        first = then->index;
+    if (on_majorities(host->sim, raft_members(group->raft), status->commit, term) &&
+        (first == status->commit ||
+         (first < status->commit && on_majorities(host->sim, &core, first, raft_term_at(group->raft, first)))))
+        return;
+    sim_fail(host->sim, "%s takes entry %" PRIu64 " for committed, which is not on the disks of a majority",
+             host->name, status->commit);
+}
+
 void sim_check_raft_turn(struct sim_host *host)
 {
     struct sim *sim = host->sim;
@@ -253,6 +351,10 @@ void sim_check_raft_turn(struct sim_host *host)
     check_config(host, &status);
     if (!sim->options.no_wire_checks)
         check_persisted(host, &status);
+    check_changes(host, &status);
+    if (!sim->options.no_wire_checks)
+        check_majority(host, &status);
+    host->last_seen = status.last_index;
     for (uint64_t i = rk_max_u64(host->commit_seen, status.base_index) + 1; i <= status.commit; i++)
         take_committed(host, i);
     host->commit_seen = status.commit;

@@ -74,14 +74,6 @@ static void blackout(struct sim *sim)
         }
 }
 
-static void pause_host(struct sim *sim, struct sim_host *host)
-{
-    uint64_t us = sim_between(sim, 1000, sim_chance(sim, 50) ? 100000 : 2500000);
-
-    host->paused_until = rk_max_u64(host->paused_until, sim->now_us + us);
-    host->resumed_us = host->paused_until;
-}
-
 struct sim_host *sim_leader(struct sim *sim)
 {
     uint32_t first = (uint32_t)sim_below(sim, sim->host_count);
@@ -92,6 +84,21 @@ struct sim_host *sim_leader(struct sim *sim)
             return host;
     }
     return NULL;
+}
+
+static void pause_host(struct sim *sim, struct sim_host *host)
+{
+    uint64_t us = sim_between(sim, 1000, sim_chance(sim, 50) ? 100000 : 2500000);
+    struct sim_host *leader = sim_chance(sim, 50) ? sim_leader(sim) : NULL;
+
+    if (leader) { /* whoever wakes up believes to lead, and may not be told better at once */
+        host = leader;
+        us = sim_between(sim, 1, 3 * sim->tune.election_ms * RK_USEC_PER_MSEC);
+        if (sim_chance(sim, 50))
+            sim_nemesis_isolate(sim, host);
+    }
+    host->paused_until = rk_max_u64(host->paused_until, sim->now_us + us);
+    host->resumed_us = host->paused_until;
 }
 
 /* Often around a leader: it must find out that it leads nobody, and read nothing meanwhile. */
@@ -212,7 +219,10 @@ static uint32_t pick_fault(struct sim *sim)
 
 void sim_nemesis_start(struct sim *sim)
 {
-    sim_later(sim, sim_between(sim, 1, sim->tune.nemesis_us), SIM_EV_NEMESIS);
+    /* Mostly the cluster comes up in peace: otherwise many a run would see nothing but its beginning. */
+    uint64_t calm_us = sim_chance(sim, 80) ? sim_between(sim, 300000, 1500000) : 1;
+
+    sim_later(sim, sim_between(sim, calm_us, calm_us + sim->tune.nemesis_us), SIM_EV_NEMESIS);
     if (sim->faults & (SIM_MEMBERS | SIM_TRANSFER | SIM_SNAPSHOT))
         sim_later(sim, sim_between(sim, 300000, 1500000), SIM_EV_ADMIN);
 }
@@ -224,7 +234,7 @@ void sim_nemesis_turn(struct sim *sim)
 
     if (sim->healing)
         return;
-    sim_later(sim, sim_between(sim, 1000, sim->tune.nemesis_us / 4), SIM_EV_NEMESIS);
+    sim_later(sim, sim_between(sim, 1000, sim->tune.nemesis_us), SIM_EV_NEMESIS);
     if (sim_chance(sim, 30))
         sim_later(sim, sim_below(sim, 1000), SIM_EV_CHECKPOINT)->host = host->number;
     if (sim->faults & 1u << bit)

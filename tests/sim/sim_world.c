@@ -126,6 +126,8 @@ static uint64_t turn_delay(struct sim_host *host, enum sim_body body)
 
     switch (body) {
     case SIM_RAFT:
+        if (sim->tune.raft_us > 0 && sim_chance(sim, 50))
+            return sim_between(sim, 1, sim->tune.raft_us);
         return sim_chance(sim, 2) ? sim_between(sim, 200, 3000) : sim_between(sim, 2, 80);
     case SIM_LOG:
         if (host->slow_until > sim->now_us)
@@ -347,7 +349,7 @@ void sim_boot(struct sim_host *host)
     sim_space_is_low = host->low_space;
     host->life++;
     host->broken = false;
-    host->commit_seen = host->rows_durable = host->acked = 0;
+    host->commit_seen = host->rows_durable = host->acked = host->last_seen = 0;
     r = node_open(&config, &host->node, &error);
     if (r == -EIO) { /* the disk failed in the middle of it */
         sim_note(sim, "no boot", host->number, 0, 0);
@@ -468,6 +470,10 @@ static void tune_temper(struct sim *sim)
     sim->tune.corner = sim_chance(sim, 50) ? sim_between(sim, 5, 60) : 0;
     sim->tune.disk_us = sim_chance(sim, 30) ? sim_between(sim, 1000, 40000) : 0;
     sim->tune.hold = sim_chance(sim, 40) ? sim_between(sim, 10, 100) : 0;
+    sim->tune.raft_us = sim_chance(sim, 20) ? sim->tune.election_ms * sim_between(sim, 5, 60) : 0;
+    sim->tune.learners = sim_chance(sim, 50) ? sim_between(sim, 0, 100) : 0;
+    for (uint32_t i = 0; i < SIM_ACTS; i++)
+        sim->tune.acts[i] = weights[sim_below(sim, RK_ARRAY_LEN(weights))];
     for (uint32_t i = 0; i < SIM_FAULT_BITS; i++)
         sim->tune.weights[i] = weights[sim_below(sim, RK_ARRAY_LEN(weights))];
 }
@@ -485,7 +491,7 @@ static void tune(struct sim *sim)
     sim->initial_count = sim->host_count;
     if ((sim->faults & SIM_MEMBERS) && sim->host_count > 3 && sim_chance(sim, 50))
         sim->initial_count = sim->host_count - 1 - (uint32_t)sim_below(sim, 2);
-    sim->tune.election_ms = sim_between(sim, 100, 300);
+    sim->tune.election_ms = sim_chance(sim, 40) ? sim_between(sim, 40, 100) : sim_between(sim, 100, 300);
     sim->tune.heartbeat_ms = sim->tune.election_ms / sim_between(sim, 4, 8);
     sim->tune.keep = sim_between(sim, 0, 30);
     sim->tune.snapshot = sim_chance(sim, 20) ? 5000 : sim_between(sim, 5, 80);
@@ -509,7 +515,7 @@ static void tune(struct sim *sim)
         if (sim->tune.lease) /* but for leases: lib/raft/raft_lease.c states the bound */
             sim->tune.drift_ppm = LEASE_DRIFT_PPM;
     }
-    sim->tune.nemesis_us = sim_between(sim, 50000, sim_chance(sim, 50) ? 300000 : 3000000);
+    sim->tune.nemesis_us = 100000ULL << sim_below(sim, 6);
     tune_temper(sim);
     if (sim->options.duration_us == 0)
         sim->options.duration_us = sim_between(sim, 3, 15) * RK_USEC_PER_SEC;
@@ -532,6 +538,8 @@ static void init_host(struct sim *sim, uint32_t number)
     host->disk = sim_disk_new(host->path, &watch);
     host->clock_start_us = sim_between(sim, 1, 1ULL << 35);
     host->drift_ppm = (int64_t)sim_below(sim, 2 * sim->tune.drift_ppm + 1) - (int64_t)sim->tune.drift_ppm;
+    if (sim_chance(sim, 50)) /* as far as it goes */
+        host->drift_ppm = host->drift_ppm < 0 ? -(int64_t)sim->tune.drift_ppm : (int64_t)sim->tune.drift_ppm;
     for (enum sim_body body = 0; body < SIM_BODIES; body++)
         host->turns[body] = (struct sim_event){.kind = SIM_EV_TURN, .host = number, .arg = body};
     if (number < sim->initial_count)
@@ -688,10 +696,11 @@ uint64_t sim_run(const struct sim_options *options)
     if (options->verbose || getenv("RAFTKV_SIM_STATS"))
         printf("%u hosts, %" PRIu64 " us, %" PRIu64 " events, %" PRIu64 " calls: %" PRIu64
                " writes ok, %" PRIu64 " reads ok, %" PRIu64 " refused, %" PRIu64 " unknown, %" PRIu64
-               " repeated, %" PRIu64 " numbered; %" PRIu64 " entries; faults %" PRIx64 "\n",
+               " repeated, %" PRIu64 " numbered; %" PRIu64 " entries, %" PRIu64
+               " changes, %" PRIu64 " joint; faults %" PRIx64 "\n",
                sim->host_count, sim->now_us, sim->events, sim->asked, sim->check->oks, sim->check->reads_ok,
                sim->check->refused, sim->check->unknown, sim->check->repeated, sim->check->numbered,
-               sim->check->last, (uint64_t)sim->faults);
+               sim->check->last, sim->check->changes, sim->check->joint, (uint64_t)sim->faults);
     finish(sim);
     trace = sim->trace;
     free(sim);
