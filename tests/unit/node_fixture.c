@@ -538,7 +538,7 @@ static struct node_config config_of(struct host *host)
         .request_timeout_ms = (uint32_t)tuned(tune->request_timeout_ms, 5000),
         .log_cache_bytes = 4u << 20,
         .rows_cache_bytes = 4u << 20,
-        .checkpoint_bytes = 16u << 20,
+        .checkpoint_bytes = tuned(tune->checkpoint_bytes, 16u << 20),
         .clock = rk_clock_boottime,
         .fatal = on_fatal,
         .userdata = host,
@@ -561,7 +561,7 @@ int host_open(struct world *world, size_t number, char **ret_error)
     return r;
 }
 
-struct host *host_start(struct world *world, size_t number)
+int host_run(struct world *world, size_t number)
 {
     struct host *host = &world->hosts[number];
     struct node_transport transport = {.userdata = host,
@@ -569,15 +569,26 @@ struct host *host_start(struct world *world, size_t number)
                                        .set_directory = set_directory,
                                        .call_address = call_address,
                                        .send_snapshot = send_snapshot};
-    char *error = NULL;
+    int r;
 
-    if (!host->node && host_open(world, number, &error) != 0)
-        fail_msg("%s", error);
     pthread_mutex_lock(&world->mutex);
     host->inlet = node_inlet(host->node);
     host->running = true;
     pthread_mutex_unlock(&world->mutex);
-    assert_int_equal(node_start(host->node, &transport), 0);
+    r = node_start(host->node, &transport);
+    if (r != 0)
+        WORLD_SET(world, hosts[number].running, false);
+    return r;
+}
+
+struct host *host_start(struct world *world, size_t number)
+{
+    struct host *host = &world->hosts[number];
+    char *error = NULL;
+
+    if (!host->node && host_open(world, number, &error) != 0)
+        fail_msg("%s", error);
+    assert_int_equal(host_run(world, number), 0);
     return host;
 }
 

@@ -48,9 +48,9 @@ struct world {
     unsigned refused_offers; /* so far */
     bool hold_snapshots;     /* the next one stays on its way until world_release() */
     struct upload *held;
-    unsigned cut_at_chunk;   /* when so many more chunks have arrived the link is cut; 0: never */
-    bool hold_calls;         /* calls between members vanish on their way, links up */
-    unsigned loss_percent;   /* of raft messages */
+    unsigned cut_at_chunk; /* when so many more chunks have arrived the link is cut; 0: never */
+    bool hold_calls;       /* calls between members vanish on their way, links up */
+    unsigned loss_percent; /* of raft messages */
     bool (*spoil)(struct node_message *m); /* changes a raft message on its way; false: lose it */
     uint32_t random;
     char *path;
@@ -80,6 +80,7 @@ void world_init(struct world *world);
 void world_deinit(struct world *world);
 /* 0, or what node_open() said; *ret_error may be NULL. */
 int host_open(struct world *world, size_t number, char **ret_error);
+int host_run(struct world *world, size_t number); /* starts one that is open: what node_start() said */
 struct host *host_start(struct world *world, size_t number); /* opens if need be; must work */
 void host_stop(struct host *host);                           /* in order: node_stop, node_close */
 void host_wipe(struct host *host);                           /* removes its directory; stopped */
