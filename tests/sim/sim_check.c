@@ -333,7 +333,8 @@ static void check_majority(struct sim_host *host, const struct raft_status *stat
         first = then->index;
     if (on_majorities(host->sim, raft_members(group->raft), status->commit, term) &&
         (first == status->commit ||
-         (first < status->commit && on_majorities(host->sim, &core, first, raft_term_at(group->raft, first)))))
+         (first < status->commit &&
+          on_majorities(host->sim, &core, first, raft_term_at(group->raft, first)))))
         return;
     sim_fail(host->sim, "%s takes entry %" PRIu64 " for committed, which is not on the disks of a majority",
              host->name, status->commit);
@@ -378,8 +379,8 @@ void sim_check_appended(void *userdata, uint32_t group, const struct store_entry
         return;
     if (entry->index <= host->acked && sim_disk_vote(host->disk, 0).term == host->acked_term &&
         !sim->options.no_wire_checks)
-        sim_fail(sim, "%s writes entry %" PRIu64 " again, which it acknowledged in this very term", host->name,
-                 entry->index);
+        sim_fail(sim, "%s writes entry %" PRIu64 " again, which it acknowledged in this very term",
+                 host->name, entry->index);
     seen = rk_map_get(&sim->check->entries, key);
     if (!seen) {
         seen = RK_NEW(struct seen_entry);
