@@ -44,7 +44,14 @@
     X(SNAPSHOT_INDEX_WRONG, "a snapshot says that it holds one entry less than it does")                     \
     X(SNAPSHOT_OVER_NEWER, "an older snapshot is installed over newer state")                                \
     X(INSTALL_KEEPS_ROWS, "a snapshot install leaves the old rows where they are")                           \
-    X(VERSION_NOT_COUNTED, "a put on an existing key does not count its version")
+    X(DEDUP_BY_ORIGIN_SKIPPED, "a proposal that is in the log twice is applied twice")                       \
+    X(DEDUP_BY_SESSION_SKIPPED, "a numbered write that is asked for again is applied again")                 \
+    X(HASH_NOT_COMPARED, "the leader takes the digests of all members for equal")                            \
+    X(HASH_NOT_VERIFIED, "rows that do not add up to their hash are believed")                               \
+    X(REPAIRING_VOTES, "a host votes while its damaged log is made whole")                                   \
+    X(NEW_HOST_VOTES, "an initial member votes before all are known to be new")                              \
+    X(DAMAGE_FORGOTTEN, "a damaged log is cut short, and the host votes on")                                 \
+    X(LEASE_PROMISE_FORGOTTEN, "a promise to a leader with a lease ends with a restart")
 
 enum rk_plant {
     RK_PLANT_NONE,

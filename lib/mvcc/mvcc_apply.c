@@ -97,8 +97,6 @@ static int apply_put(struct change *change, const struct mvcc_op *op)
     struct mvcc_row row = {.key = op->key, .value = op->value, .lease = op->lease};
     row.create_revision = old.tombstone ? change->revision : old.create_revision;
     row.version = old.version + 1;
-    if (RK_PLANT(VERSION_NOT_COUNTED))
-        row.version = 1;
     r = put_change(change, &row);
     if (r < 0)
         return r;

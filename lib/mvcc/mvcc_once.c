@@ -53,6 +53,8 @@ static bool answered_before(struct mvcc_once *once, uint64_t index, const struct
         answer->outcome = mvcc_session_check(once, command, answer, &known);
     else if (command->class == MVCC_CLASS_SESSION)
         answer->outcome = mvcc_session_change_check(once, command);
+    if (RK_PLANT(DEDUP_BY_SESSION_SKIPPED))
+        known = false;
     if (known)
         mvcc_session_touch(once, index, command->number.session);
     return known || answer->outcome != MVCC_OK;
@@ -63,7 +65,7 @@ bool mvcc_once_admit(struct mvcc_once *once, uint64_t index, const struct mvcc_c
 {
     if (answered_before(once, index, command, answer))
         return false;
-    switch (mvcc_dedup_check(once, &command->origin)) {
+    switch (RK_PLANT(DEDUP_BY_ORIGIN_SKIPPED) ? MVCC_DEDUP_NEW : mvcc_dedup_check(once, &command->origin)) {
     case MVCC_DEDUP_SEEN:
         answer->outcome = MVCC_E_APPLIED_BEFORE;
         return false;

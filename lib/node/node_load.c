@@ -205,7 +205,8 @@ static int make_core(struct node *node, const struct mvcc_meta *meta, const stru
         .inflight_all_bytes_max = RK_INFLIGHT_ALL_BYTES_MAX,
         .uncommitted_bytes_max = RK_UNCOMMITTED_BYTES_MAX,
         .lease_reads = node->config.lease_reads,
-        .abstain = node->repair.running || node->first.running,
+        .abstain = (node->repair.running && !RK_PLANT(REPAIRING_VOTES)) ||
+                   (node->first.running && !RK_PLANT(NEW_HOST_VOTES)),
         .seed = rk_random_id(),
     };
     struct raft_boot boot = {

@@ -71,7 +71,7 @@ int node_repair_log(struct node *node, char **ret_error)
 static int commit_truncated(struct node *node, const struct store_vote *vote, uint64_t from)
 {
     struct store_vote kept = {.term = rk_max_u64(vote->term, 1), .voted_for = vote->voted_for};
-    int r = store_repair_begin(node->dir, &kept);
+    int r = RK_PLANT(DAMAGE_FORGOTTEN) ? 0 : store_repair_begin(node->dir, &kept);
 
     if (r == 0)
         r = store_log_begin(node->log);

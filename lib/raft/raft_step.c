@@ -72,7 +72,8 @@ struct raft *raft_new(const struct raft_config *config, const struct raft_boot *
     raft->persisted = raft->log.last_index;
     raft->commit = raft->applied = boot->commit;
     raft_member_committed(raft);
-    raft_lease_promise(raft, 0); /* whatever we promised before we stopped */
+    if (!RK_PLANT(LEASE_PROMISE_FORGOTTEN))
+        raft_lease_promise(raft, 0); /* whatever we promised before we stopped */
     raft_arm_election(raft);
     if (raft_member_alone(raft))
         raft->election_us = rk_max_u64(raft->now_us, raft->promised_us);

@@ -40,9 +40,10 @@ enum sim_fault { /* bits */
                  SIM_TRANSFER = 1 << 13,
                  SIM_SNAPSHOT = 1 << 14,
                  SIM_DRIFT = 1 << 15,
-                 SIM_ALL = (1 << 16) - 1,
+                 SIM_ROT = 1 << 16,
+                 SIM_ALL = (1 << 17) - 1,
 };
-#define SIM_FAULT_BITS 16u
+#define SIM_FAULT_BITS 17u
 #define SIM_ACTS       8u /* that the administrator knows */
 
 struct sim_options {
@@ -121,6 +122,8 @@ struct sim_host {
     struct sim_link links[SIM_HOSTS_MAX];
     uint64_t commit_seen;
     uint64_t last_seen; /* entry, at the end of the raft body's turn before */
+    uint64_t promised_until_us, promised_to, promised_term; /* of its lease; on its clock */
+    uint64_t rot_until; /* it may have damage that nobody has seen */
     uint64_t acked, acked_term; /* what it has acknowledged to the leader of that term */
     uint64_t rows_durable; /* entries up to here are in rows that have been flushed */
 };
@@ -179,6 +182,8 @@ struct sim {
     uint32_t probed; /* bits: hosts whose probe write has been acknowledged */
     uint64_t asked, answered;
     bool disks_lost; /* a disk was wiped, or has rotted */
+    uint64_t rotten_until; /* some host had rows then that were not what was written */
+    bool rot_tried;       /* the fault behind the healing has been there */
     uint64_t wipe_us; /* when the next disk will be wiped; 0: not planned */
 
     struct sim_check *check;
@@ -239,6 +244,10 @@ void sim_ask(struct sim_host *host, enum node_call_kind kind, const char *body, 
 /* ---- sim_admin.c, sim_nemesis.c, sim_heal.c -------------------------------------------------------- */
 
 void sim_admin_turn(struct sim *sim);
+/* Every member runs, with a whole disk and nothing on its way to another membership. */
+bool sim_admin_all_well(struct sim *sim);
+/* Damages the disk of a host in silence; at least one good copy of everything is left. */
+bool sim_nemesis_rot(struct sim *sim, struct sim_host *host);
 void sim_nemesis_start(struct sim *sim);
 struct sim_host *sim_leader(struct sim *sim); /* NULL: nobody believes to lead */
 /* Soon nobody reaches this host. */
@@ -327,6 +336,7 @@ struct sim_check {
     struct node_members members;
 
     struct rk_map leaders; /* term -> id */
+    struct rk_map handed;  /* member and term -> it was told to campaign, and no promise holds against it */
     struct rk_map votes;   /* member and term -> id of the candidate */
     struct rk_map entries; /* index and term -> struct sim_seen */
     struct rk_map bodies;  /* hash of the body -> struct sim_op */

@@ -51,7 +51,8 @@ static bool all_there(struct sim *sim)
     for (uint32_t i = 0; i < members->count; i++) {
         const struct sim_host *host = host_of(sim, members->member[i].id);
 
-        if (!host || sim_disk_abstains(host->disk))
+        if (!host || sim_disk_abstains(host->disk) || sim_disk_rotten(host->disk) ||
+            sim_disk_rebuilding(host->disk) || sim->now_us < host->rot_until)
             return false;
     }
     return true;
@@ -65,6 +66,26 @@ static bool may_wipe(struct sim *sim)
     for (uint32_t i = 0; i < members->count; i++)
         voters += members->member[i].role == RAFT_VOTER;
     return voters >= 3 && all_there(sim) && !change_under_way(sim) && !node_members_has_plan(members);
+}
+
+/* And everybody has applied what others may have cut from their logs already. */
+bool sim_admin_all_well(struct sim *sim)
+{
+    const struct node_members *members = sim_check_members(sim);
+    uint64_t least = UINT64_MAX, most = 0;
+
+    if (!may_wipe(sim) || sim->wipe_us != 0)
+        return false;
+    for (uint32_t i = 0; i < members->count; i++) {
+        const struct sim_host *host = host_of(sim, members->member[i].id);
+
+        if (!host || !sim_in_cluster(host) || host->broken || host->found || host->node->identity.removed ||
+            mvcc_install_pending(host->node->group.mvcc))
+            return false;
+        least = rk_min_u64(least, host->node->group.applied);
+        most = rk_max_u64(most, sim_disk_last(host->disk, 0));
+    }
+    return least != UINT64_MAX && least > 1 && most - least < 200;
 }
 
 static void wipe(struct sim *sim, struct sim_host *host)

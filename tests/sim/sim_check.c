@@ -122,6 +122,12 @@ static void check_rows(struct sim_host *host)
     mvcc_meta(host->node->group.mvcc, &meta);
     if (!sim_in_cluster(host) || meta.applied_index == 0)
         return;
+    if (sim_disk_rotten(host->disk)) {
+        sim->rotten_until = sim->now_us;
+        if (sim_check_state_is(sim, meta.applied_index, hash))
+            sim_disk_rotten_end(host->disk); /* a crash took it back, or it was never read */
+        return;
+    }
     if (meta.applied_index > sim->check->last)
         sim_fail(sim, "%s has applied entry %" PRIu64 ", which is not committed (%" PRIu64 " are)",
                  host->name, meta.applied_index, sim->check->last);
@@ -175,7 +181,11 @@ static void take_committed(struct sim_host *host, uint64_t index)
     struct sim *sim = host->sim;
     const struct node_cache_entry *cached = node_cache_get(&host->node->group.cache, index);
     const struct sim_model_at *at;
+    struct store_entry entry;
 
+    if (!cached && index == sim->check->last + 1 && sim_disk_entry(host->disk, 0, index, &entry) &&
+        entry.term == raft_term_at(host->node->group.raft, index))
+        model_apply(sim, index, entry.term, (enum raft_entry_kind)entry.kind, entry.payload);
     if (!cached)
         return; /* it came in a snapshot, or has left the cache */
     if (index == sim->check->last + 1)
@@ -220,7 +230,9 @@ static void check_config(struct sim_host *host, const struct raft_status *status
     for (uint64_t i = status->last_index; i > status->commit && last == 0; i--) {
         const struct node_cache_entry *cached = node_cache_get(&group->cache, i);
 
-        if (cached && cached->kind == RAFT_ENTRY_MEMBERS)
+        if (!cached) /* while the rows are rebuilt nothing is kept in memory */
+            return;
+        if (cached->kind == RAFT_ENTRY_MEMBERS)
             last = i;
     }
     if (last != 0 ? index != last : index > status->commit)
@@ -313,7 +325,7 @@ static void check_majority(struct sim_host *host, const struct raft_status *stat
     const struct node_group *group = &host->node->group;
     const struct node_config_entry *then = NULL;
     struct raft_members core;
-    uint64_t term = raft_term_at(group->raft, status->commit), first = status->commit;
+    uint64_t term = raft_term_at(group->raft, status->commit);
 
     if (status->role != RAFT_LEADER || status->commit <= host->commit_seen || host->last_seen == 0 ||
         term != status->term || host->sim->disks_lost)
@@ -329,12 +341,10 @@ static void check_majority(struct sim_host *host, const struct raft_status *stat
     node_members_to_raft(&then->members, &core);
     if (on_majorities(host->sim, &core, status->commit, term))
         return;
-    if (raft_members_joint(&core)) /* it ends when it is committed itself */
-        first = then->index;
-    if (on_majorities(host->sim, raft_members(group->raft), status->commit, term) &&
-        (first == status->commit ||
-         (first < status->commit &&
-          on_majorities(host->sim, &core, first, raft_term_at(group->raft, first)))))
+    bool ended = !raft_members_joint(&core) || /* it ends when it is committed itself */
+                 (then->index <= status->commit &&
+                  on_majorities(host->sim, &core, then->index, raft_term_at(group->raft, then->index)));
+    if (ended && on_majorities(host->sim, raft_members(group->raft), status->commit, term))
         return;
     sim_fail(host->sim, "%s takes entry %" PRIu64 " for committed, which is not on the disks of a majority",
              host->name, status->commit);
@@ -359,7 +369,11 @@ void sim_check_raft_turn(struct sim_host *host)
     for (uint64_t i = rk_max_u64(host->commit_seen, status.base_index) + 1; i <= status.commit; i++)
         take_committed(host, i);
     host->commit_seen = status.commit;
-    if (status.commit > sim->check->last)
+    /* A host that rebuilds its rows keeps nothing in memory: what it has committed is read from its disk, as
+     * soon as it is there. */
+    if (status.commit > sim->check->last && atomic_load(&host->node->rebuilding))
+        host->commit_seen = sim->check->last;
+    else if (status.commit > sim->check->last)
         sim_fail(sim, "%s says that %" PRIu64 " is committed; nobody has seen more than %" PRIu64, host->name,
                  status.commit, sim->check->last);
 }
@@ -424,6 +438,27 @@ static void check_vote(struct sim_host *host, const struct raft_message *m)
                  m->term);
 }
 
+/* Who has answered a heartbeat with the promise of a lease votes for nobody else in later terms, for an
+ * election timeout by its own clock, be there a start in between; but for a candidate that was told to
+ * campaign. */
+static void check_promise(struct sim_host *host, const struct raft_message *m)
+{
+    struct sim *sim = host->sim;
+
+    if (m->kind == RAFT_MSG_VOTE && m->transfer)
+        rk_map_put(&sim->check->handed, sim_mix(host->directory.self_id, m->term), sim);
+    if (m->kind == RAFT_MSG_HEARTBEAT_REPLY && m->lease) {
+        host->promised_until_us = sim_host_now(host) + sim->tune.election_ms * RK_USEC_PER_MSEC;
+        host->promised_to = m->to;
+        host->promised_term = m->term;
+    }
+    if (m->kind == RAFT_MSG_VOTE_REPLY && !m->reject && sim_host_now(host) < host->promised_until_us &&
+        m->to != host->promised_to && m->term > host->promised_term &&
+        !rk_map_get(&sim->check->handed, sim_mix(m->to, m->term)))
+        sim_fail(sim, "%s votes in term %" PRIu64 ", and has promised another member not to", host->name,
+                 m->term);
+}
+
 void sim_check_sent(struct sim_host *host, const struct node_message *message)
 {
     const struct raft_message *m = &message->raft;
@@ -431,6 +466,7 @@ void sim_check_sent(struct sim_host *host, const struct node_message *message)
 
     if (host->directory.cluster_id != sim->cluster_id)
         return;
+    check_promise(host, m);
     if (m->kind == RAFT_MSG_VOTE || (m->kind == RAFT_MSG_VOTE_REPLY && !m->reject))
         check_vote(host, m);
     /* A later term on the disk means that the answer is too late to count for anything: whoever led then
@@ -496,6 +532,7 @@ void sim_check_deinit(struct sim *sim)
     free(check->at);
     free_map(&check->leaders);
     free_map(&check->votes);
+    rk_map_deinit(&check->handed);
     free_map(&check->entries);
     rk_map_deinit(&check->bodies);
     free(check);

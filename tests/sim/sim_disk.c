@@ -116,6 +116,7 @@ struct sim_disk *sim_disk_crash(struct sim_disk *disk, struct rk_random *random)
     found->rebuild = disk->rebuild;
     found->set_aside = disk->set_aside;
     found->repair = disk->repair;
+    found->rotten = disk->rotten;
     found->repair_vote = disk->repair_vote;
     memcpy(found->why, disk->why, sizeof(found->why));
     sim_log_copy(&found->log, &disk->log);
@@ -135,7 +136,7 @@ static void empty(struct sim_disk *disk)
     sim_rows_forget_commits(disk);
     sim_table_deinit(&disk->table);
     disk->table = (struct sim_table){0};
-    disk->has_identity = disk->rebuild = disk->set_aside = disk->repair = false;
+    disk->has_identity = disk->rebuild = disk->set_aside = disk->repair = disk->rotten = disk->glitch = false;
     remove_files(disk);
 }
 
@@ -178,6 +179,27 @@ uint64_t sim_disk_last(const struct sim_disk *disk, uint32_t group)
 struct store_vote sim_disk_vote(const struct sim_disk *disk, uint32_t group)
 {
     return disk->log.groups[group].vote;
+}
+
+bool sim_disk_rotten(const struct sim_disk *disk)
+{
+    return disk->rotten;
+}
+
+void sim_disk_rotten_end(struct sim_disk *disk)
+{
+    disk->rotten = disk->glitch;
+}
+
+bool sim_disk_rebuilding(const struct sim_disk *disk)
+{
+    return disk->rebuild;
+}
+
+bool sim_disk_glitch(struct sim_disk *disk)
+{
+    disk->glitch = disk->rotten = true;
+    return true;
 }
 
 bool sim_disk_abstains(const struct sim_disk *disk)
@@ -288,6 +310,7 @@ int store_rebuild_set_aside(struct store_dir *dir)
     sim_rows_forget_commits(disk);
     sim_table_deinit(&disk->table);
     disk->table = (struct sim_table){0};
+    disk->rotten = disk->glitch = false;
     disk->set_aside = true;
     sim_disk_point(disk);
     return 0;

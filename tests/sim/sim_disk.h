@@ -36,6 +36,15 @@ void sim_disk_wipe(struct sim_disk *disk);
 void sim_disk_break(struct sim_disk *disk, bool log, bool landed);
 void sim_disk_mend(struct sim_disk *disk); /* and now it does not */
 
+/* Silent damage. False: there is nothing to damage. An entry of the log, which its CRC tells when it is read; a
+ * bit of a row, which no checksum tells; or what a row says, once, to the transaction that reads it next. */
+bool sim_disk_rot_entry(struct sim_disk *disk, struct rk_random *random);
+bool sim_disk_rot_row(struct sim_disk *disk, struct rk_random *random);
+bool sim_disk_glitch(struct sim_disk *disk);
+bool sim_disk_rotten(const struct sim_disk *disk); /* its rows may not be those that were written */
+void sim_disk_rotten_end(struct sim_disk *disk);
+bool sim_disk_rebuilding(const struct sim_disk *disk);
+
 const struct store_identity *sim_disk_identity(const struct sim_disk *disk); /* NULL: pristine */
 uint64_t sim_disk_rows_hash(const struct sim_disk *disk);
 uint64_t sim_disk_last(const struct sim_disk *disk, uint32_t group); /* index of the last durable entry */

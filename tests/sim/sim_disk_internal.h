@@ -34,6 +34,7 @@ struct sim_commit {
 struct sim_entry {
     uint64_t term;
     uint8_t kind;
+    bool rotten; /* its CRC does not match */
     struct rk_blob *payload;
 };
 
@@ -77,6 +78,8 @@ struct sim_disk {
     size_t commit_count, commit_cap;
     struct sim_commit txn;
     bool rows_open, in_txn, rows_break, rows_land;
+    bool rotten, glitch;
+    uint8_t glitched[64];
     unsigned cursors;
     int rows_error;
     uint64_t rows_dirty;

@@ -98,8 +98,23 @@ int store_log_read(struct store_log *log, uint32_t group, uint64_t first,
         return log->disk->log_error;
     if (!sim_disk_entry(log->disk, group, first, &entry))
         return STORE_E_NOT_FOUND;
-    while (sim_disk_entry(log->disk, group, first++, &entry) && fn(userdata, &entry)) {}
+    for (; sim_disk_entry(log->disk, group, first, &entry); first++) {
+        if (log->disk->log.groups[group].entries[first - log->disk->log.groups[group].base.index - 1].rotten)
+            return STORE_E_CORRUPT;
+        if (!fn(userdata, &entry))
+            return 0;
+    }
     return 0;
+}
+
+bool sim_disk_rot_entry(struct sim_disk *disk, struct rk_random *random)
+{
+    struct sim_log_group *g = &disk->log.groups[0];
+
+    if (g->count == 0 || disk->log_txn)
+        return false;
+    g->entries[rk_random_below(random, g->count)].rotten = true;
+    return true;
 }
 
 int store_log_begin(struct store_log *log)

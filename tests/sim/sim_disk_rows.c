@@ -2,6 +2,7 @@
  *
  * The table is one sorted array of counted rows. Each commit keeps what it changed until
  * a flush makes it durable; a crash undoes the newest ones, as many as luck wants. */
+#include "lib/mvcc/mvcc_rows.h"
 #include "tests/sim/sim_disk_internal.h"
 
 #include <errno.h>
@@ -146,6 +147,54 @@ void sim_rows_forget_commits(struct sim_disk *disk)
     for (size_t i = 0; i < disk->commit_count; i++)
         sim_commit_deinit(&disk->commits[i]);
     disk->commit_count = 0;
+}
+
+/* ---- rot ------------------------------------------------------------------------------------ */
+
+static bool is_of_keys(const struct sim_row *row)
+{
+    return row->key_len > 4 && row->bytes[4] == MVCC_TABLE_KEYS && row->value_len >= 26;
+}
+
+static struct sim_row *flipped(const struct sim_row *row, size_t bit)
+{
+    struct sim_row *made;
+    uint8_t *value = rk_new0(row->value_len, 1);
+
+    memcpy(value, row->bytes + row->key_len, row->value_len);
+    value[bit / 8] = (uint8_t)(value[bit / 8] ^ 1u << bit % 8);
+    made = row_new(key_of(row), rk_slice(value, row->value_len));
+    free(value);
+    return made;
+}
+
+bool sim_disk_rot_row(struct sim_disk *disk, struct rk_random *random)
+{
+    struct sim_table *table = &disk->table;
+    size_t first = table->count ? rk_random_below(random, table->count) : 0;
+
+    if (disk->in_txn || disk->cursors > 0)
+        return false;
+    for (size_t i = 0; i < table->count; i++) {
+        struct sim_row *row = table->rows[(first + i) % table->count];
+
+        if (!is_of_keys(row))
+            continue;
+        row_unref(table_set(table, key_of(row), flipped(row, rk_random_below(random, 8ull * row->value_len))));
+        return disk->rotten = true;
+    }
+    return false;
+}
+
+/* Memory, a bus, a controller: what is on the disk is right, and what is read is not. */
+static struct rk_slice glitched(struct sim_disk *disk, const struct sim_row *row)
+{
+    size_t len = row->value_len < sizeof(disk->glitched) ? row->value_len : sizeof(disk->glitched);
+
+    memcpy(disk->glitched, row->bytes + row->key_len, len);
+    disk->glitched[17] ^= 2; /* how many versions there were */
+    disk->glitch = false;
+    return rk_slice(disk->glitched, len);
 }
 
 /* ---- store.h: transactions ------------------------------------------------------------------ */
@@ -355,6 +404,8 @@ struct rk_slice store_cursor_key(const struct store_cursor *cursor)
 
 struct rk_slice store_cursor_value(const struct store_cursor *cursor)
 {
+    if (cursor->disk->glitch && cursor->disk->in_txn && is_of_keys(cursor->at))
+        return glitched(cursor->disk, cursor->at);
     return value_of(cursor->at);
 }
 

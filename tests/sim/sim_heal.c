@@ -29,6 +29,8 @@ void sim_heal(struct sim *sim)
             sim_wake(host);
         for (uint32_t j = 0; j < sim->host_count; j++)
             host->links[j].cut = false;
+        if (host->node && sim_disk_rotten(host->disk) && !host->broken && !host->found)
+            sim_kill(host, SIM_KILL_STOP); /* rows are read through after a start */
         if (!host->node && !host->planned)
             sim_boot_later(host, sim_between(sim, 1, 100000));
     }
@@ -84,6 +86,31 @@ static void describe(struct sim *sim)
     printf("\n");
 }
 
+/* All is well; then one host's disk deceives it. Somebody must notice, and all must become equal again. */
+static bool deceive(struct sim *sim)
+{
+    struct sim_host *host = &sim->hosts[sim_below(sim, sim->host_count)];
+
+    if (sim->rot_tried || !(sim->faults & SIM_ROT) || !sim_admin_all_well(sim) || !is_member(host))
+        return false;
+    sim->rot_tried = true;
+    if (sim_chance(sim, 50)) {
+        if (host->node->group.role != RAFT_FOLLOWER) /* or the wrong rows could be streamed to others first */
+            return false;
+        (void)sim_disk_glitch(host->disk);
+        sim->disks_lost = true;
+        sim_note(sim, "glitch", host->number, 0, 0);
+    } else {
+        if (!sim_nemesis_rot(sim, host))
+            return false;
+        sim_kill(host, SIM_KILL_STOP);
+        sim_boot_later(host, sim_between(sim, 1, 300000));
+    }
+    sim->heal_us = sim->now_us;
+    sim->probed = 0;
+    return true;
+}
+
 void sim_settled(struct sim *sim)
 {
     bool settled = true;
@@ -103,7 +130,7 @@ void sim_settled(struct sim *sim)
         if (!(sim->probed >> i & 1))
             sim_client_probe(sim, host);
     }
-    if (settled && members > 0) {
+    if (settled && members > 0 && !deceive(sim)) {
         sim->done = true;
     } else if (sim->now_us > sim->heal_us + SETTLE_US) {
         describe(sim);

@@ -153,13 +153,19 @@ static bool answer_ok(const struct sim_check *check, const struct sim_op *op, co
 }
 
 /* Whichever attempt the answer is to: it tells what the write did, once. */
+/* A host whose rows rotted in silence may have answered: nobody could tell what. */
+static bool deceived(const struct sim *sim, const struct sim_op *op)
+{
+    return sim->rotten_until >= op->start_us && sim->rotten_until != 0;
+}
+
 static void numbered_ok(struct sim *sim, const struct sim_op *op, const struct node_call *call)
 {
     struct mvcc_answer answer;
 
     if (op->index == 0 || mvcc_answer_decode(rk_blob_slice(call->answer), &answer) != 0)
         sim_fail(sim, "operation %" PRIu64 " is acknowledged and not committed", op->number);
-    if (!op->write || answer.outcome != MVCC_OK)
+    if (!op->write || answer.outcome != MVCC_OK || deceived(sim, op))
         return;
     if (op->write->applied != 1 || op->write->revision != answer.revision ||
         answer.revision <= op->write->floor)
@@ -176,6 +182,8 @@ static void write_ok(struct sim *sim, struct sim_op *op, const struct node_call 
 
     if (op->index == 0)
         sim_fail(sim, "operation %" PRIu64 " is acknowledged and not committed", op->number);
+    if (deceived(sim, op))
+        return;
     if (!answer_ok(check, op, call, &answer))
         sim_fail(sim, "operation %" PRIu64 " got another answer than the model gave", op->number);
     if (check->at[op->index - 1].revision < op->floor)
@@ -223,6 +231,8 @@ static void read_ok(struct sim *sim, struct sim_op *op, const struct node_call *
     struct sim_check *check = sim->check;
     struct mvcc_result result;
 
+    if (deceived(sim, op))
+        return;
     if (mvcc_result_decode(rk_blob_slice(call->answer), &result) != 0 || result.outcome != MVCC_OK)
         sim_fail(sim, "read %" PRIu64 " has a bad answer", op->number);
     if (result.revision > check->at[check->last].revision)

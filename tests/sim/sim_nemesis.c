@@ -5,14 +5,15 @@
 
 static const char *const names[] = {
     "crash",     "stop",       "pause", "loss",    "duplicate", "reorder",  "partition", "one-way",
-    "slow-disk", "disk-error", "space", "members", "wipe",      "transfer", "snapshot",  "drift"};
+    "slow-disk", "disk-error", "space", "members", "wipe",      "transfer", "snapshot",  "drift",
+    "rot"};
 
 const char *sim_fault_name(uint32_t bit)
 {
     return bit < RK_ARRAY_LEN(names) ? names[bit] : NULL;
 }
 
-enum undo { UNDO_CUTS = 1, UNDO_SPACE, DO_ISOLATE, DO_CRASH };
+enum undo { UNDO_CUTS = 1, UNDO_SPACE, DO_ISOLATE, DO_CRASH, DO_RESTART };
 
 static struct sim_event *undo_later(struct sim *sim, enum undo what, uint32_t host, uint64_t us)
 {
@@ -148,6 +149,37 @@ static void isolate(struct sim *sim, uint32_t host)
     undo_later(sim, UNDO_CUTS, 0, sim->cut_until - sim->now_us)->life = ++sim->cuts;
 }
 
+bool sim_nemesis_rot(struct sim *sim, struct sim_host *host)
+{
+    bool log = sim_chance(sim, 50), done;
+
+    if (!sim_admin_all_well(sim) || !sim_in_cluster(host))
+        return false;
+    done = log ? sim_disk_rot_entry(host->disk, &sim->random) : sim_disk_rot_row(host->disk, &sim->random);
+    if (!done)
+        return false;
+    sim->disks_lost = true;
+    sim->rotten_until = sim->now_us;
+    host->rot_until = sim->now_us + 3 * RK_USEC_PER_SEC;
+    sim_note(sim, log ? "rot log" : "rot rows", host->number, 0, 0);
+    return true;
+}
+
+/* It is found at a start at the latest. */
+static void rot(struct sim *sim, struct sim_host *host)
+{
+    if (sim_nemesis_rot(sim, host))
+        undo_later(sim, DO_RESTART, host->number, sim_between(sim, 1, 2000000));
+}
+
+static void restart(struct sim *sim, struct sim_host *host)
+{
+    if (!host->node || host->broken || host->found)
+        return;
+    sim_kill(host, sim_chance(sim, 50) ? SIM_KILL_STOP : SIM_KILL_CRASH);
+    sim_boot_later(host, sim_between(sim, 1, 300000));
+}
+
 static void hit(struct sim *sim, uint32_t bit, struct sim_host *host)
 {
     uint64_t us = sim_chance(sim, 50) ? sim_between(sim, 1000, 300000) : sim_between(sim, 100000, 3000000);
@@ -186,6 +218,9 @@ static void hit(struct sim *sim, uint32_t bit, struct sim_host *host)
     case SIM_TRANSFER:
         transfer(sim);
         break;
+    case SIM_ROT:
+        rot(sim, host);
+        return;
     case SIM_SPACE:
         host->low_space = true;
         undo_later(sim, UNDO_SPACE, host->number, us);
@@ -249,6 +284,8 @@ void sim_nemesis_undo(struct sim *sim, struct sim_event *event)
         isolate(sim, event->host);
     else if (event->arg == DO_CRASH && !sim->healing)
         crash(sim, &sim->hosts[event->host]);
+    else if (event->arg == DO_RESTART)
+        restart(sim, &sim->hosts[event->host]);
     else if (event->arg == UNDO_SPACE)
         sim->hosts[event->host].low_space = false;
 }

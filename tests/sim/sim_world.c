@@ -204,6 +204,13 @@ static void note_turn(struct sim_host *host, enum sim_body body)
              (uint64_t)status.role << 60 | host->node->group.applied);
 }
 
+/* The apply body reads its rows through when it has nothing else to do. */
+static void set_scrub(struct sim_host *host)
+{
+    if (!node_unfit(host->node) && !rk_heap_has(&host->turns[SIM_APPLY].item))
+        set_turn(host, SIM_APPLY, when(host, host->node->scrub_us));
+}
+
 static void on_turn(struct sim *sim, struct sim_event *event)
 {
     struct sim_host *host = &sim->hosts[event->host];
@@ -234,6 +241,7 @@ static void on_turn(struct sim *sim, struct sim_event *event)
     else if (body == SIM_APPLY)
         sim_check_apply_turn(host);
     set_turn(host, SIM_RAFT, when(host, node_raft_deadline(host->node)));
+    set_scrub(host);
 }
 
 /* ---- life and death ------------------------------------------------------------------------------ */
