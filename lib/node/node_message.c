@@ -211,13 +211,21 @@ static void on_call(struct node *node, struct node_message *message)
         node_route(node, call);
 }
 
+/* A host whose rows are not there leads only where nobody else can. Taking over when it is asked to would be
+ * in vain: it hands leadership back, and one that is preferred (raft_priority.c) would be asked again and
+ * again, and never stay a follower for long enough to be sent its rows. */
+static bool in_vain(struct node *node, const struct node_message *message)
+{
+    return message->raft.kind == RAFT_MSG_TIMEOUT_NOW && node_unfit(node);
+}
+
 void node_on_message(struct node *node, struct node_message *message)
 {
-    if (message->kind == NODE_MSG_RAFT)
+    if (message->kind == NODE_MSG_RAFT && !in_vain(node, message))
         on_raft(node, message);
     else if (message->kind == NODE_MSG_CALL)
         on_call(node, message);
-    else
+    else if (message->kind != NODE_MSG_RAFT)
         on_reply(node, message);
     node_message_free(message);
 }

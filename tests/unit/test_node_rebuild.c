@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/base/rk_wire.h"
 #include "lib/node/node_internal.h"
 
 #define PAGE 4096
@@ -102,6 +103,15 @@ static bool rebuilt(const struct node_status *status, uint64_t applied)
 static bool rebuilding(const struct node_status *status, uint64_t unused RK_UNUSED)
 {
     return status->rebuilding;
+}
+
+static uint64_t term_of(struct host *host)
+{
+    struct node_status *status = status_of(host);
+    uint64_t term = status->raft.term;
+
+    free(status);
+    return term;
 }
 
 static uint64_t applied_of(struct host *host)
@@ -256,6 +266,37 @@ static void a_leader_without_rows_hands_over_first(void **state)
     host_start(world, leader->number);
 }
 
+/* A preferred leader that has no rows would hand over, be asked again at once, and never be sent its rows. */
+static void a_preferred_host_without_rows_is_not_asked_to_lead_for_ever(void **state)
+{
+    struct world *world = *state;
+    struct host *leader = world_cluster(world, 3), *host = follower(world, leader, 0);
+    struct node_call *priority = new_call(NODE_CALL_MEMBER_PRIORITY, "");
+    struct rk_buf body = {0};
+    uint64_t term;
+
+    fill(leader, 60, "1");
+    host_stop(host);
+    rot(host, 0, 1);
+    WORLD_SET(world, no_snapshots, true);
+    rk_put_u8(&body, NODE_PRIORITY_MAX);
+    rk_buf_append_str(&body, host->name);
+    rk_blob_unref(priority->body);
+    priority->body = rk_blob_copy(rk_buf_slice(&body));
+    rk_buf_deinit(&body);
+    expect(leader, priority, NODE_OK);
+    term = term_of(leader);
+    host_start(world, host->number);
+    wait_for(host, rebuilding, 0);
+    nap_ms(2500); /* leadership is offered every ten election timeouts */
+    assert_int_equal(term_of(leader), term);
+    WORLD_SET(world, no_snapshots, false);
+    wait_for(host, rebuilt, applied_of(leader));
+    while (wait_leader(world) != host)
+        nap_ms(20);
+    has_all(host, 60, "1");
+}
+
 static void the_only_member_refuses_with_what_to_do(void **state)
 {
     struct world *world = *state;
@@ -352,6 +393,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_host_without_rows_votes_and_acknowledges_and_serves_nothing, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_leader_without_rows_hands_over_first, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_preferred_host_without_rows_is_not_asked_to_lead_for_ever, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(the_only_member_refuses_with_what_to_do, setup, teardown),
         cmocka_unit_test_setup_teardown(a_crash_at_each_step_starts_where_it_was, setup, teardown),
         cmocka_unit_test_setup_teardown(a_rebuild_that_is_broken_off_is_taken_up_again, setup, teardown),
