@@ -4,7 +4,7 @@
 #   tests/sim/planted.sh [ROUNDS [NAME...]]    ROUNDS (3) fresh ranges of seeds for each bug, or those named
 #
 # Builds a tree of its own (RAFTKV_PLANTED_BUILD, default: build-planted below the checkout), runs each bug
-# until the first seed catches it, LIMIT seeds at most, and prints the table of tests/sim/README.md. Ends with 1 when
+# until the first seed catches it, LIMIT (5000) seeds at most on JOBS cores, and prints the table of tests/sim/README.md. Ends with 1 when
 # a bug got away.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
@@ -12,8 +12,8 @@ top=$PWD
 build=${RAFTKV_PLANTED_BUILD:-$top/build-planted}
 rounds=${1:-3}
 [ $# -gt 0 ] && shift
-limit=${LIMIT:-20000}
-jobs=$(nproc)
+limit=${LIMIT:-5000}
+jobs=${JOBS:-$(nproc)}
 
 [ -x configure ] || autoreconf -fi >/dev/null 2>&1 || autoreconf -fi || exit 2
 mkdir -p "$build" && cd "$build" || exit 2
@@ -24,7 +24,7 @@ sim=$build/tests/sim/raftkv-sim
 # Seeds that one round of a bug took; nothing when it got away.
 seeds_until_caught() {
 	local name=$1 first=$2 out seed
-	out=$(timeout 1200 "$sim" --bug "$name" --first --seeds "$first..$((first + limit))" 2>&1)
+	out=$(timeout 1200 "$sim" --bug "$name" --first --jobs "$jobs" --seeds "$first..$((first + limit))" 2>&1)
 	seed=$(sed -n 's/^FAILED: .* --seed \([0-9]*\).*/\1/p' <<<"$out" | sort -n | head -n 1)
 	[ -n "$seed" ] && echo $((seed - first + 1))
 }

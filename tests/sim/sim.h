@@ -123,9 +123,9 @@ struct sim_host {
     uint64_t commit_seen;
     uint64_t last_seen; /* entry, at the end of the raft body's turn before */
     uint64_t promised_until_us, promised_to, promised_term; /* of its lease; on its clock */
-    uint64_t rot_until; /* it may have damage that nobody has seen */
-    uint64_t acked, acked_term; /* what it has acknowledged to the leader of that term */
-    uint64_t rows_durable; /* entries up to here are in rows that have been flushed */
+    uint64_t rot_until;                                     /* it may have damage that nobody has seen */
+    uint64_t acked, acked_term, acked_id; /* what it has acknowledged to the leader of that term */
+    uint64_t rows_durable;                /* entries up to here are in rows that have been flushed */
 };
 
 struct sim_op;
@@ -157,6 +157,7 @@ struct sim {
         uint64_t clients, keys, pause_us, value_max, nemesis_us, drift_ppm;
         uint64_t admin_us;   /* between two acts of the administrator, at most */
         uint64_t admin_acts; /* at once, at most, each through a member of its own */
+        uint64_t writes;     /* percent of the clients' calls */
         uint64_t disk_us;    /* a flush of the log; 0: a fast disk */
         uint64_t hold;       /* percent of messages that a cut holds back instead of losing them */
         uint64_t corner;     /* percent of changes of members after which their leader is cut off */
@@ -181,10 +182,10 @@ struct sim {
     uint64_t next_value;
     uint32_t probed; /* bits: hosts whose probe write has been acknowledged */
     uint64_t asked, answered;
-    bool disks_lost; /* a disk was wiped, or has rotted */
+    bool disks_lost;       /* a disk was wiped, or has rotted */
     uint64_t rotten_until; /* some host had rows then that were not what was written */
-    bool rot_tried;       /* the fault behind the healing has been there */
-    uint64_t wipe_us; /* when the next disk will be wiped; 0: not planned */
+    bool rot_tried;        /* the fault behind the healing has been there */
+    uint64_t wipe_us;      /* when the next disk will be wiped; 0: not planned */
 
     struct sim_check *check;
 };

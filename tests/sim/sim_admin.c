@@ -173,8 +173,8 @@ static void replace(struct sim *sim, struct sim_host *member)
         else if (m->role == RAFT_VOTER && voters < want)
             pairs[voters++][0] = rk_slice_str(m->name);
     }
-    call->body = node_replace_encode((const struct rk_slice(*)[2])pairs,
-                                     (uint32_t)rk_min_u64(learners, voters));
+    call->body =
+        node_replace_encode((const struct rk_slice(*)[2])pairs, (uint32_t)rk_min_u64(learners, voters));
     sim_ask_call(member, call);
 }
 

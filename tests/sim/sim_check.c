@@ -161,6 +161,20 @@ static void check_log(struct sim_host *host, uint64_t commit)
     }
 }
 
+/* What it acknowledged to the leader of its term is still there, or the host knows that it may not vote. */
+static void check_acked(struct sim_host *host, const struct mvcc_meta *meta)
+{
+    bool same = host->acked_id == host->node->identity.member_id &&
+                sim_disk_vote(host->disk, 0).term == host->acked_term;
+
+    if (same && !sim_disk_abstains(host->disk) && sim_disk_last(host->disk, 0) < host->acked &&
+        meta->applied_index < host->acked)
+        sim_fail(host->sim,
+                 "%s has lost entries behind %" PRIu64 ", acknowledged %" PRIu64 ", and would vote",
+                 host->name, sim_disk_last(host->disk, 0), host->acked);
+    host->acked = 0;
+}
+
 void sim_check_booted(struct sim_host *host)
 {
     struct sim *sim = host->sim;
@@ -171,6 +185,7 @@ void sim_check_booted(struct sim_host *host)
         sim->cluster_id = host->node->identity.cluster_id;
         model_begin(sim, &meta);
     }
+    check_acked(host, &meta);
     check_rows(host);
     if (sim_in_cluster(host))
         check_log(host, rk_min_u64(meta.applied_index, sim->check->last));
@@ -452,9 +467,9 @@ static void check_promise(struct sim_host *host, const struct raft_message *m)
         host->promised_to = m->to;
         host->promised_term = m->term;
     }
-    if (m->kind == RAFT_MSG_VOTE_REPLY && !m->reject && sim_host_now(host) < host->promised_until_us &&
-        m->to != host->promised_to && m->term > host->promised_term &&
-        !rk_map_get(&sim->check->handed, sim_mix(m->to, m->term)))
+    if ((m->kind == RAFT_MSG_VOTE_REPLY || m->kind == RAFT_MSG_PREVOTE_REPLY) && !m->reject &&
+        sim_host_now(host) < host->promised_until_us && m->to != host->promised_to &&
+        m->term > host->promised_term && !rk_map_get(&sim->check->handed, sim_mix(m->to, m->term)))
         sim_fail(sim, "%s votes in term %" PRIu64 ", and has promised another member not to", host->name,
                  m->term);
 }
@@ -480,6 +495,7 @@ void sim_check_sent(struct sim_host *host, const struct node_message *message)
     if (m->kind == RAFT_MSG_APPEND_REPLY && !m->reject) {
         host->acked = host->acked_term == m->term ? rk_max_u64(host->acked, m->index) : m->index;
         host->acked_term = m->term;
+        host->acked_id = host->directory.self_id;
     }
 }
 

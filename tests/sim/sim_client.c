@@ -184,10 +184,9 @@ void sim_client_turn(struct sim *sim, uint32_t client)
         next_turn(sim, client);
         return;
     }
-    bool numbered = sim->sessions[client].write || sim_chance(sim, 25);
-    call = numbered              ? make_numbered(sim, host, client)
-           : sim_chance(sim, 50) ? make_write(sim, host)
-                                 : make_read(sim);
+    bool writes = sim_chance(sim, sim->tune.writes),
+         numbered = sim->sessions[client].write || (writes && sim_chance(sim, 40));
+    call = numbered ? make_numbered(sim, host, client) : writes ? make_write(sim, host) : make_read(sim);
     if (sim_chance(sim, 60))
         call->deadline_us =
             sim_host_now(host) + sim_between(sim, 1000, sim_chance(sim, 50) ? 100000 : 1500000);

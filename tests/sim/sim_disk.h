@@ -36,8 +36,9 @@ void sim_disk_wipe(struct sim_disk *disk);
 void sim_disk_break(struct sim_disk *disk, bool log, bool landed);
 void sim_disk_mend(struct sim_disk *disk); /* and now it does not */
 
-/* Silent damage. False: there is nothing to damage. An entry of the log, which its CRC tells when it is read; a
- * bit of a row, which no checksum tells; or what a row says, once, to the transaction that reads it next. */
+/* Silent damage. False: there is nothing to damage. An entry of the log, which its CRC tells when it is read;
+ * a bit of a row, which no checksum tells; or what a row says, once, to the transaction that reads it next.
+ */
 bool sim_disk_rot_entry(struct sim_disk *disk, struct rk_random *random);
 bool sim_disk_rot_row(struct sim_disk *disk, struct rk_random *random);
 bool sim_disk_glitch(struct sim_disk *disk);

@@ -113,7 +113,9 @@ bool sim_disk_rot_entry(struct sim_disk *disk, struct rk_random *random)
 
     if (g->count == 0 || disk->log_txn)
         return false;
-    g->entries[rk_random_below(random, g->count)].rotten = true;
+    /* Mostly one that the rows may not have yet. */
+    size_t among = rk_random_below(random, 10) < 7 && g->count > 4 ? 4 : g->count;
+    g->entries[g->count - 1 - rk_random_below(random, among)].rotten = true;
     return true;
 }
 

@@ -180,7 +180,8 @@ bool sim_disk_rot_row(struct sim_disk *disk, struct rk_random *random)
 
         if (!is_of_keys(row))
             continue;
-        row_unref(table_set(table, key_of(row), flipped(row, rk_random_below(random, 8ull * row->value_len))));
+        row_unref(
+            table_set(table, key_of(row), flipped(row, rk_random_below(random, 8ull * row->value_len))));
         return disk->rotten = true;
     }
     return false;

@@ -4,16 +4,15 @@
 #include "tests/sim/sim.h"
 
 static const char *const names[] = {
-    "crash",     "stop",       "pause", "loss",    "duplicate", "reorder",  "partition", "one-way",
-    "slow-disk", "disk-error", "space", "members", "wipe",      "transfer", "snapshot",  "drift",
-    "rot"};
+    "crash",      "stop",  "pause",   "loss", "duplicate", "reorder",  "partition", "one-way", "slow-disk",
+    "disk-error", "space", "members", "wipe", "transfer",  "snapshot", "drift",     "rot"};
 
 const char *sim_fault_name(uint32_t bit)
 {
     return bit < RK_ARRAY_LEN(names) ? names[bit] : NULL;
 }
 
-enum undo { UNDO_CUTS = 1, UNDO_SPACE, DO_ISOLATE, DO_CRASH, DO_RESTART };
+enum undo { UNDO_CUTS = 1, UNDO_SPACE, DO_ISOLATE, DO_CRASH, DO_RESTART, DO_BOUNCE };
 
 static struct sim_event *undo_later(struct sim *sim, enum undo what, uint32_t host, uint64_t us)
 {
@@ -49,6 +48,13 @@ static void one_way(struct sim *sim)
     for (uint32_t i = 0; i < sim->host_count; i++)
         for (uint32_t j = 0; j < sim->host_count; j++)
             sim->hosts[i].links[j].cut = i != j && sim_chance(sim, 25);
+}
+
+static void isolate_for(struct sim *sim, uint32_t host, uint64_t us)
+{
+    partition(sim, 1u << host);
+    sim->cut_until = sim->now_us + us;
+    undo_later(sim, UNDO_CUTS, 0, us)->life = ++sim->cuts;
 }
 
 /* ---- hosts ------------------------------------------------------------------------------------------ */
@@ -95,8 +101,8 @@ static void pause_host(struct sim *sim, struct sim_host *host)
     if (leader) { /* whoever wakes up believes to lead, and may not be told better at once */
         host = leader;
         us = sim_between(sim, 1, 3 * sim->tune.election_ms * RK_USEC_PER_MSEC);
-        if (sim_chance(sim, 50))
-            sim_nemesis_isolate(sim, host);
+        if ((sim->faults & SIM_PARTITION) && sim_chance(sim, 60))
+            isolate_for(sim, host->number, us + sim_below(sim, us));
     }
     host->paused_until = rk_max_u64(host->paused_until, sim->now_us + us);
     host->resumed_us = host->paused_until;
@@ -132,6 +138,8 @@ static void cut(struct sim *sim, uint64_t us, bool single_directions)
         partition(sim, pick_side(sim));
     sim->cut_until = sim->now_us + us;
     undo_later(sim, UNDO_CUTS, 0, us)->life = ++sim->cuts;
+    for (uint32_t i = 0; i < sim->host_count && (sim->faults & SIM_CRASH) && sim_chance(sim, 50); i++)
+        undo_later(sim, DO_BOUNCE, (uint32_t)sim_below(sim, sim->host_count), sim_below(sim, us));
 }
 
 void sim_nemesis_isolate(struct sim *sim, struct sim_host *host)
@@ -144,9 +152,7 @@ void sim_nemesis_isolate(struct sim *sim, struct sim_host *host)
 
 static void isolate(struct sim *sim, uint32_t host)
 {
-    partition(sim, 1u << host);
-    sim->cut_until = sim->now_us + sim_between(sim, 10000, 1000000);
-    undo_later(sim, UNDO_CUTS, 0, sim->cut_until - sim->now_us)->life = ++sim->cuts;
+    isolate_for(sim, host, sim_between(sim, 10000, 1000000));
 }
 
 bool sim_nemesis_rot(struct sim *sim, struct sim_host *host)
@@ -168,8 +174,12 @@ bool sim_nemesis_rot(struct sim *sim, struct sim_host *host)
 /* It is found at a start at the latest. */
 static void rot(struct sim *sim, struct sim_host *host)
 {
-    if (sim_nemesis_rot(sim, host))
-        undo_later(sim, DO_RESTART, host->number, sim_between(sim, 1, 2000000));
+    if (!sim_nemesis_rot(sim, host))
+        return;
+    if ((sim->faults & SIM_CRASH) && sim_chance(sim, 50)) /* as when the power fails */
+        blackout(sim);
+    else
+        undo_later(sim, DO_RESTART, host->number, sim_between(sim, 1, sim_chance(sim, 50) ? 50000 : 2000000));
 }
 
 static void restart(struct sim *sim, struct sim_host *host)
@@ -178,6 +188,15 @@ static void restart(struct sim *sim, struct sim_host *host)
         return;
     sim_kill(host, sim_chance(sim, 50) ? SIM_KILL_STOP : SIM_KILL_CRASH);
     sim_boot_later(host, sim_between(sim, 1, 300000));
+}
+
+/* Away for so short that hardly anybody notices; but it has forgotten what it did not write down. */
+static void bounce(struct sim *sim, struct sim_host *host)
+{
+    if (!host->node || host->broken || host->found)
+        return;
+    sim_kill(host, SIM_KILL_CRASH);
+    sim_boot_later(host, sim_between(sim, 1, 10000));
 }
 
 static void hit(struct sim *sim, uint32_t bit, struct sim_host *host)
@@ -284,6 +303,8 @@ void sim_nemesis_undo(struct sim *sim, struct sim_event *event)
         isolate(sim, event->host);
     else if (event->arg == DO_CRASH && !sim->healing)
         crash(sim, &sim->hosts[event->host]);
+    else if (event->arg == DO_BOUNCE && !sim->healing)
+        bounce(sim, &sim->hosts[event->host]);
     else if (event->arg == DO_RESTART)
         restart(sim, &sim->hosts[event->host]);
     else if (event->arg == UNDO_SPACE)

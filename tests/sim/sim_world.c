@@ -226,7 +226,7 @@ static void on_turn(struct sim *sim, struct sim_event *event)
     run_body(host, body);
     if (host->found) { /* somewhere in this turn it died */
         sim_kill(host, SIM_KILL_CRASH);
-        sim_boot_later(host, sim_between(sim, 1000, 1500000));
+        sim_boot_later(host, sim_between(sim, 1000, sim_chance(sim, 50) ? 50000 : 1500000));
         return;
     }
     note_turn(host, body);
@@ -357,7 +357,7 @@ void sim_boot(struct sim_host *host)
     sim_space_is_low = host->low_space;
     host->life++;
     host->broken = false;
-    host->commit_seen = host->rows_durable = host->acked = host->last_seen = 0;
+    host->commit_seen = host->rows_durable = host->last_seen = 0;
     r = node_open(&config, &host->node, &error);
     if (r == -EIO) { /* the disk failed in the middle of it */
         sim_note(sim, "no boot", host->number, 0, 0);
@@ -477,6 +477,7 @@ static void tune_temper(struct sim *sim)
     sim->tune.admin_acts = hot ? sim_between(sim, 1, 4) : 1;
     sim->tune.corner = sim_chance(sim, 50) ? sim_between(sim, 5, 60) : 0;
     sim->tune.disk_us = sim_chance(sim, 30) ? sim_between(sim, 1000, 40000) : 0;
+    sim->tune.writes = sim_chance(sim, sim->tune.lease ? 50 : 15) ? sim_between(sim, 1, 8) : 62;
     sim->tune.hold = sim_chance(sim, 40) ? sim_between(sim, 10, 100) : 0;
     sim->tune.raft_us = sim_chance(sim, 20) ? sim->tune.election_ms * sim_between(sim, 5, 60) : 0;
     sim->tune.learners = sim_chance(sim, 50) ? sim_between(sim, 0, 100) : 0;
@@ -484,6 +485,20 @@ static void tune_temper(struct sim *sim)
         sim->tune.acts[i] = weights[sim_below(sim, RK_ARRAY_LEN(weights))];
     for (uint32_t i = 0; i < SIM_FAULT_BITS; i++)
         sim->tune.weights[i] = weights[sim_below(sim, RK_ARRAY_LEN(weights))];
+}
+
+/* Leases hang on clocks, and on who remembers what: those runs see more of what could break them. */
+static void tune_lease(struct sim *sim)
+{
+    static const enum sim_fault likely[] = {SIM_PAUSE, SIM_PARTITION, SIM_ONE_WAY, SIM_CRASH};
+
+    if (!sim->tune.lease)
+        return;
+    for (size_t i = 0; i < RK_ARRAY_LEN(likely); i++)
+        if (sim->options.faults < 0 && sim_chance(sim, 60)) {
+            sim->faults |= likely[i];
+            sim->tune.weights[__builtin_ctz(likely[i])] = 8;
+        }
 }
 
 static void tune(struct sim *sim)
@@ -525,6 +540,7 @@ static void tune(struct sim *sim)
     }
     sim->tune.nemesis_us = 100000ULL << sim_below(sim, 6);
     tune_temper(sim);
+    tune_lease(sim);
     if (sim->options.duration_us == 0)
         sim->options.duration_us = sim_between(sim, 3, 15) * RK_USEC_PER_SEC;
 }
@@ -704,8 +720,8 @@ uint64_t sim_run(const struct sim_options *options)
     if (options->verbose || getenv("RAFTKV_SIM_STATS"))
         printf("%u hosts, %" PRIu64 " us, %" PRIu64 " events, %" PRIu64 " calls: %" PRIu64
                " writes ok, %" PRIu64 " reads ok, %" PRIu64 " refused, %" PRIu64 " unknown, %" PRIu64
-               " repeated, %" PRIu64 " numbered; %" PRIu64 " entries, %" PRIu64
-               " changes, %" PRIu64 " joint; faults %" PRIx64 "\n",
+               " repeated, %" PRIu64 " numbered; %" PRIu64 " entries, %" PRIu64 " changes, %" PRIu64
+               " joint; faults %" PRIx64 "\n",
                sim->host_count, sim->now_us, sim->events, sim->asked, sim->check->oks, sim->check->reads_ok,
                sim->check->refused, sim->check->unknown, sim->check->repeated, sim->check->numbered,
                sim->check->last, sim->check->changes, sim->check->joint, (uint64_t)sim->faults);
