@@ -47,6 +47,7 @@ static void on_error(const DB_ENV *bdb, const char *prefix, const char *message)
 {
     (void)prefix;
     struct store_env *env = bdb->app_private;
+    store_hooks_heard(message);
     pthread_mutex_lock(&env->text_mutex);
     if (atomic_load(&env->failed) == 0)
         snprintf(env->text, sizeof(env->text), "%s", message);

@@ -2,11 +2,17 @@
  *
  * Left alone, Berkeley DB 5.3 calls fsync again after EIO (on Linux the second
  * call succeeds although the pages are lost), never syncs a directory, and gives
- * up when the disk is full. It lets a program replace its system calls
- * (DB_ENV->set_func_*), for the whole process. Ours keep three rules:
- *   - the first failed flush or write is final: it is latched, and every later
- *     write or flush of either environment fails with it, so nothing that is
- *     written after an unknown loss can look as if it were whole;
+ * up when the disk is full. Worse, its recovery takes whatever keeps it from
+ * reading the next record of the log (EIO, no file descriptor, no memory) for the
+ * end of the log, and writes zeros over all that follows. It lets a program
+ * replace its system calls (DB_ENV->set_func_*), for the whole process. Ours keep
+ * these rules:
+ *   - the first failed flush, write, read or open is final: it is latched, and
+ *     every later write or flush of either environment fails with it, so nothing
+ *     that is written after an unknown loss can look as if it were whole, and
+ *     nothing is removed that only could not be read;
+ *   - memory that is not there ends the process, as everywhere in raftkv: on its
+ *     own paths out of that the library crashes or, in recovery, destroys;
  *   - a write that meets a full disk gives the ballast back (store_space.c) and is
  *     tried once more;
  *   - a file that is created, renamed or removed has its directory synced.
@@ -224,6 +230,24 @@ static ssize_t hook_write(int fd, const void *data, size_t len)
     return error == 0 ? (ssize_t)len : -1;
 }
 
+/* Of pages. A hook for read(), which the log is read by, could not tell the library of the end of a file. */
+static ssize_t hook_pread(int fd, void *data, size_t len, off_t offset)
+{
+    ssize_t n;
+    do
+        n = pread(fd, data, len, offset);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        errno = latch(errno);
+    return n;
+}
+
+void store_hooks_heard(const char *message)
+{
+    if (strncmp(message, "BDB0133 ", 8) == 0 || strncmp(message, "BDB0134 ", 8) == 0)
+        latch(EIO);
+}
+
 /* A name that may not survive a power cut is as bad as a lost page: failure is final too. */
 static int sync_directory_of(const char *path)
 {
@@ -256,6 +280,8 @@ static int hook_open(const char *path, int flags, ...)
     int mode = va_arg(args, int); /* the library always passes it */
     va_end(args);
     int fd = open_retrying(path, flags, (mode_t)mode);
+    if (fd < 0 && errno != ENOENT && errno != EEXIST && !is_full(errno))
+        errno = latch(errno);
     if (fd < 0 || (flags & O_CREAT) == 0)
         return fd;
     int error = sync_directory_of(path);
@@ -280,9 +306,18 @@ static int hook_unlink(const char *path)
     return sync_directory_of(path);
 }
 
+static void *hook_malloc(size_t size)
+{
+    return rk_realloc(NULL, size);
+}
+
 static void install(void)
 {
     int r = db_env_set_func_fsync(hook_fsync);
+    r = r != 0 ? r : db_env_set_func_malloc(hook_malloc);
+    r = r != 0 ? r : db_env_set_func_realloc(rk_realloc);
+    r = r != 0 ? r : db_env_set_func_free(free);
+    r = r != 0 ? r : db_env_set_func_pread(hook_pread);
     r = r != 0 ? r : db_env_set_func_write(hook_write);
     r = r != 0 ? r : db_env_set_func_pwrite(hook_pwrite);
     r = r != 0 ? r : db_env_set_func_open(hook_open);

@@ -13,11 +13,14 @@
 
 /* Gives Berkeley DB our system calls; process-wide and only once. Before any environment is created. */
 void store_hooks_install(void);
-/* The first hard error of a write or a flush: a positive errno, 0 while all is well. It never goes away. */
+/* The first hard error of a write, a flush, a read or an open: a positive errno, 0 while all is well. It
+ * never goes away. */
 int store_hooks_failed(void);
 /* Whether a write has met a full disk, the ballast given back, since it was last forgotten. */
 void store_hooks_forget_full(void);
 bool store_hooks_met_full(void);
+/* What Berkeley DB complains of: a read of the log that failed is latched. Recovery would call it the end. */
+void store_hooks_heard(const char *message);
 /* fdatasync, once: a failure is latched and comes back as negative errno, now and ever after. */
 int store_hooks_sync(int fd) RK_MUST_CHECK;
 /* Writes all of it at offset; meets ENOSPC as Berkeley DB's own writes do. */

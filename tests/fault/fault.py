@@ -163,7 +163,9 @@ def plan(lives, options, say):
                 numbers = range(options.first, min(options.to or total, total) + 1, options.step or 1)
             else:
                 numbers = sample(total, sizes.get(scenario, 0))
-            faults += [Fault(scenario, kind, error, n, options.count) for n in numbers]
+            # Berkeley DB tries to read its log a hundred times.
+            count = options.count or (300 if kind == "read" else 1)
+            faults += [Fault(scenario, kind, error, n, count) for n in numbers]
     return faults
 
 
@@ -177,7 +179,7 @@ def main():
     parser.add_argument("--from", dest="first", type=int, default=1)
     parser.add_argument("--to", type=int)
     parser.add_argument("--step", type=int)
-    parser.add_argument("--count", type=int, default=1, help="how many fail in a row")
+    parser.add_argument("--count", type=int, help="how many fail in a row")
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--verbose", action="store_true")
     # Lives mostly sleep: a timer here, an election there.

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include "lib/base/rk_random.h"
 #include "lib/base/rk_wire.h"
@@ -199,6 +200,62 @@ static void wherever_the_disk_is_full_what_was_acknowledged_is_kept(void **state
     run_sweep(*state, true, ENOSPC);
 }
 
+/* ---- reads that fail --------------------------------------------------------------- */
+
+/* The log is long, so that its end is far behind its last checkpoint. */
+static void fill_log(const char *path)
+{
+    struct fixture f = open_fixture(path);
+    for (uint64_t first = 1; first < 300; first += 10)
+        CHECK(append(&f, first, first + 9) == 0);
+    _exit(0); /* no checkpoint: the next start has to recover */
+}
+
+/* Instead of libc's, for Berkeley DB, too: it reads its log by it, and tries a hundred times. */
+static unsigned reads_until_failure;
+
+ssize_t read(int fd, void *data, size_t size)
+{
+    if (reads_until_failure > 1) {
+        reads_until_failure--;
+    } else if (reads_until_failure == 1) {
+        errno = EIO;
+        return -1;
+    }
+    return syscall(SYS_read, fd, data, size);
+}
+
+static void start_with_a_failed_read(const char *path)
+{
+    struct store_dir *dir = must_open_dir(path);
+    CHECK(store_space_init(dir, 0, 0) == 0);
+    reads_until_failure = sweep.n;
+    const struct store_log_config config = {.cache_bytes = 1u << 20, .file_bytes = 1u << 20};
+    struct store_log *log = NULL;
+    char *error = NULL;
+    int r = store_log_open(dir, &config, NULL, NULL, &log, &error);
+    CHECK(r == 0 || r == -EIO);
+    _exit(r == 0 ? 0 : 2); /* what the library had in hand is lost with the process */
+}
+
+static void a_start_that_cannot_read_the_log_leaves_it_as_it_is(void **state)
+{
+    unsigned failures = 0;
+    assert_int_equal(in_child(fill_log, *state), 0);
+    for (sweep.n = 1; sweep.n <= 100; sweep.n++) {
+        RK_CLEANUP(rk_freep) char *copy = rk_asprintf("%s-%u", (char *)*state, sweep.n);
+        RK_CLEANUP(rk_freep) char *command = rk_asprintf("cp -r '%s' '%s'", (char *)*state, copy);
+        assert_int_equal(system(command), 0);
+        int status = in_child(start_with_a_failed_read, copy);
+        assert_true(status == 0 || status == 2);
+        failures += status == 2;
+        assert_int_equal(last_index(copy), 300);
+        if (status == 0)
+            break; /* there are no more */
+    }
+    assert_true(failures > 15);
+}
+
 /* ---- a full disk ------------------------------------------------------------------ */
 
 static uint64_t free_now;
@@ -324,6 +381,7 @@ int main(void)
         RULE(whichever_flush_fails_what_was_acknowledged_is_kept),
         RULE(whichever_write_fails_what_was_acknowledged_is_kept),
         RULE(wherever_the_disk_is_full_what_was_acknowledged_is_kept),
+        RULE(a_start_that_cannot_read_the_log_leaves_it_as_it_is),
         RULE(a_write_to_a_full_disk_gives_the_ballast_back_and_succeeds),
         RULE(a_disk_that_stays_full_fails_the_environment_that_met_it),
         RULE(space_is_low_below_the_bound_and_only_there),
