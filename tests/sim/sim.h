@@ -6,11 +6,11 @@
  * generator, seeded by --seed, draws everything, so a seed is a run, to the bit.
  *
  * Who does what:
- *   sim_world.c    the queue, hosts and their turns, crash and restart
+ *   sim_world.c    the queue, hosts and their turns, crash and restart; sim_tune.c: what a seed is about
  *   sim_net.c      messages between hosts; sim_upload.c: snapshots between hosts
  *   sim_client.c   clients; sim_admin.c: members come and go
  *   sim_nemesis.c  faults; sim_heal.c: their end, and what must be true then
- *   sim_check.c    what must always be true; sim_history.c: what clients must see
+ *   sim_check*.c   what must always be true; sim_history.c: what clients must see
  *   sim_disk*.c    store.h in memory */
 #ifndef SIM_H
 #define SIM_H
@@ -211,6 +211,10 @@ void sim_boot_later(struct sim_host *host, uint64_t delay_us);
 struct sim_host *sim_any_member(struct sim *sim);
 bool sim_in_cluster(const struct sim_host *host);
 
+/* ---- sim_tune.c ------------------------------------------------------------------------------ */
+
+void sim_tune(struct sim *sim); /* draws what the seed is about */
+
 /* ---- sim_net.c --------------------------------------------------------------------------------- */
 
 struct node_transport sim_transport(struct sim_host *host);
@@ -265,6 +269,7 @@ void sim_check_init(struct sim *sim);
 void sim_check_deinit(struct sim *sim);
 void sim_check_booted(struct sim_host *host);
 void sim_check_raft_turn(struct sim_host *host);
+void sim_check_core(struct sim_host *host, const struct raft_status *status); /* sim_check_core.c */
 void sim_check_apply_turn(struct sim_host *host);
 void sim_check_appended(void *host, uint32_t group, const struct store_entry *entry, uint64_t before_term);
 void sim_check_rows_flushed(void *host);
